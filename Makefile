@@ -1,0 +1,31 @@
+# Everything a person or CI runs; `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## List what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: venv
+venv: $(VENV)/installed ## The Python environment, from the lock file
+$(VENV)/installed: requirements-dev.lock
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+.PHONY: lock
+lock: venv ## Pin every dependency anew, with hashes
+	$(BIN)/uv pip compile --quiet pyproject.toml --universal --generate-hashes --no-header --upgrade -o requirements.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --generate-hashes --no-header --upgrade -o requirements-dev.lock
+
+.PHONY: check
+check: venv ## Lint, types, import rules
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy operator tests
+	PYTHONPATH=operator $(BIN)/lint-imports --no-timing

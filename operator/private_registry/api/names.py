@@ -1,0 +1,89 @@
+"""The names that operator, agents, manifests and users share: API group, labels, annotations, children.
+
+Every name of a child is derived here and nowhere else, so that two rooms can never disagree about one.
+"""
+
+from typing import Final
+
+GROUP: Final = "privateregistry.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+OPERATOR_NAMESPACE: Final = "private-registry-system"
+AGENTS_NAMESPACE: Final = "private-registry-nodes"
+
+FINALIZER: Final = f"{GROUP}/nodes-trust-it"
+"""On a PrivateRegistry from before its first child exists until every node has undone its trust."""
+
+PORT: Final = 5000
+"""Where a registry serves, in its pod, in its Service and in every name of it."""
+DEBUG_PORT: Final = 5001
+"""Metrics and the registry's own health; never in the Service."""
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGER: Final = "private-registry-operator"
+PART_OF: Final = "app.kubernetes.io/part-of"
+INSTANCE: Final = "app.kubernetes.io/instance"
+COMPONENT: Final = "app.kubernetes.io/component"
+REGISTRY_UID: Final = f"{GROUP}/registry-uid"
+"""Label of every child: the uid of the PrivateRegistry it belongs to. Without it an object is not ours."""
+REGISTRY_NAMESPACE: Final = f"{GROUP}/registry-namespace"
+"""Label of a trust entry, which lives in another namespace than its registry."""
+
+APPLIED: Final = f"{GROUP}/applied"
+"""Annotation: hash of the object as we last applied it."""
+TEMPLATE: Final = f"{GROUP}/template"
+"""Annotation of a Deployment: hash of the pod template that we asked for."""
+
+COMPLETE: Final = "complete"
+"""Name of the marker ConfigMap without which an agent undoes nothing."""
+
+
+def selector(name: str) -> dict[str, str]:
+    """Labels that select a registry's pods; immutable in a Deployment, so never to be extended."""
+    return {PART_OF: MANAGER, COMPONENT: "registry", INSTANCE: name}
+
+
+def labels(name: str, uid: str) -> dict[str, str]:
+    """Labels of every child of the registry of that name and uid."""
+    return {**selector(name), MANAGED_BY: MANAGER, REGISTRY_UID: uid}
+
+
+def claim(name: str) -> str:
+    return f"{name}-data"
+
+
+def ca_config_map(name: str) -> str:
+    return f"{name}-ca"
+
+
+def certificate_secret(name: str) -> str:
+    """Certificate and key that the operator issues (tls.mode: Managed)."""
+    return f"{name}-tls"
+
+
+def http_secret(name: str) -> str:
+    """The secret that lets an upload that one pod began be finished by the next."""
+    return f"{name}-http"
+
+
+def configuration(name: str, content_hash: str) -> str:
+    return f"{name}-config-{content_hash}"
+
+
+def entry(namespace: str, name: str) -> str:
+    """Name of a registry's trust entry. Namespaces and names hold no dot, so two registries never share one."""
+    return f"entry.{namespace}.{name}"
+
+
+def registry_of_entry(entry_name: str) -> tuple[str, str] | None:
+    """(namespace, name) that a trust entry's name speaks for; None when it is no such name."""
+    parts = entry_name.split(".")
+    if len(parts) != 3 or parts[0] != "entry" or not (parts[1] and parts[2]):
+        return None
+    return parts[1], parts[2]
+
+
+def key(namespace: str, name: str) -> str:
+    """How a registry is named in a NodeTrust and in a log: `namespace/name`."""
+    return f"{namespace}/{name}"

@@ -1,0 +1,59 @@
+"""The NodeTrust: what one node's agent says that its runtimes believe.
+
+One per Linux node, made by the operator (spec) and reported into by that node's agent (status) and nobody else.
+"""
+
+from pydantic import ConfigDict, Field
+
+from private_registry.api.registry import Model
+
+MAX_MESSAGE = 1024
+"""Characters of a message; an agent cuts what a runtime told it."""
+
+
+class NodeTrustSpec(Model):
+    node_labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    """The node's labels that selectors of registries use: an agent cannot read Nodes."""
+
+
+class Runtime(Model):
+    """A container runtime that the agent found, with what decides how it looks registries up."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    version: str = ""
+    config_path: str = ""
+    """As configured, before it is taken apart; empty where the runtime has none."""
+
+
+class RegistryTrust(Model):
+    """What one node believes of one registry.
+
+    Listed from before the first byte is written on the node until after the last is removed, so that an absent row
+    proves a clean node. A row says `trusted` only of the entry that hashes to `entryHash`.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    registry: str
+    entry_hash: str
+    trusted: bool
+    reason: str
+    message: str = Field(default="", max_length=MAX_MESSAGE)
+    last_transition_time: str = ""
+
+
+class NodeTrustStatus(Model):
+    model_config = ConfigDict(extra="ignore")
+
+    runtime: str = ""
+    """For the column of kubectl: `containerd 2.2.9`, several joined by a comma."""
+    runtimes: tuple[Runtime, ...] = ()
+    total: int = 0
+    trusted: int = 0
+    summary: str = ""
+    """`trusted/total`, for the column of kubectl."""
+    message: str = ""
+    """The first thing that is wrong on this node; empty when nothing is."""
+    registries: tuple[RegistryTrust, ...] = ()

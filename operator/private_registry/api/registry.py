@@ -1,0 +1,206 @@
+"""The PrivateRegistry: what its owner asks for (spec) and what the operator saw (status).
+
+The CRD in crds/ is the authority; a contract test holds these models against its schema, field by field.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from private_registry.api import names
+from private_registry.api.conditions import Condition
+
+DEFAULT_SIZE = "20Gi"
+"""Of a claim that the operator makes; not in the CRD, where it would collide with claimName."""
+
+MAX_PROBLEMS = 10
+"""Nodes listed in a registry's status; their NodeTrust objects have them all."""
+
+
+class SpecInvalidError(ValueError):
+    """The object does not fit the models although the API server took it (an older CRD, say); says which field."""
+
+
+class Model(BaseModel):
+    """Frozen, camelCase outside, and closed: an unknown field is an error, not something to overlook."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class Storage(Model):
+    """Where the images are kept."""
+
+    delete_enabled: bool = True
+    size: str | None = None
+    storage_class_name: str | None = Field(default=None, max_length=253)
+    access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
+    claim_name: str | None = Field(default=None, min_length=1, max_length=253)
+    reclaim_policy: Literal["Retain", "Delete"] = "Retain"
+
+    @property
+    def wanted_size(self) -> str:
+        """Of our own claim, as a Kubernetes quantity."""
+        return self.size or DEFAULT_SIZE
+
+
+class Tls(Model):
+    """How the registry's port is protected."""
+
+    mode: Literal["Managed", "Secret", "Disabled"] = "Managed"
+    secret_name: str | None = Field(default=None, min_length=1, max_length=253)
+
+
+class Service(Model):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+
+
+class NodeTrustSpec(Model):
+    """Which nodes trust the registry, and under which further names."""
+
+    enabled: bool = True
+    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16)
+    additional_hosts: tuple[str, ...] = Field(default=(), max_length=16)
+
+
+class Resources(Model):
+    requests: dict[str, int | str] = Field(default={"cpu": "100m", "memory": "128Mi"}, max_length=8)
+    limits: dict[str, int | str] = Field(default_factory=dict, max_length=8)
+
+
+class PullSecret(Model):
+    name: str = Field(min_length=1, max_length=253)
+
+
+class Scheduling(Model):
+    """Passed into the registry's pod as it is; the API server is its judge."""
+
+    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16)
+    tolerations: tuple[dict[str, Any], ...] = Field(default=(), max_length=16)
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    priority_class_name: str | None = Field(default=None, max_length=253)
+    image_pull_secrets: tuple[PullSecret, ...] = Field(default=(), max_length=8)
+
+
+class Spec(Model):
+    storage: Storage = Storage()
+    tls: Tls = Tls()
+    service: Service = Service()
+    node_trust: NodeTrustSpec = NodeTrustSpec()
+    image: str | None = Field(default=None, min_length=1, max_length=512)
+    resources: Resources = Resources()
+    scheduling: Scheduling = Scheduling()
+
+
+class NodeProblem(Model):
+    node: str
+    reason: str
+    message: str
+
+
+class NodesStatus(Model):
+    """How many nodes should trust the registry, how many do, and what is wrong with the first few others."""
+
+    desired: int = 0
+    trusted: int = 0
+    summary: str = ""
+    """`trusted/desired`, for the column of kubectl."""
+    problems: tuple[NodeProblem, ...] = ()
+
+
+class RegistryStatus(Model):
+    """Written by the operator's registry loop alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: int = 0
+    host: str = ""
+    cluster_ips: tuple[str, ...] = Field(default=(), alias="clusterIPs")
+    ca_config_map_name: str = ""
+    size: str = ""
+    message: str = ""
+    """Of the first thing that is wrong; empty when nothing is."""
+    conditions: tuple[Condition, ...] = ()
+    nodes: NodesStatus = NodesStatus()
+
+
+class PrivateRegistry(BaseModel):
+    """One PrivateRegistry as read from the API server."""
+
+    model_config = ConfigDict(frozen=True)
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    deleting: bool
+    finalizers: tuple[str, ...]
+    created: str
+    spec: Spec
+    status: RegistryStatus
+
+    @property
+    def key(self) -> str:
+        return names.key(self.namespace, self.name)
+
+    @property
+    def host(self) -> str:
+        """The canonical host: what goes in front of /repository:tag."""
+        return f"{self.name}.{self.namespace}.svc:{names.PORT}"
+
+    @property
+    def claim_name(self) -> str:
+        return self.spec.storage.claim_name or names.claim(self.name)
+
+    @property
+    def certificate_secret(self) -> str | None:
+        """The Secret that the pod mounts for TLS; None when it serves plain HTTP."""
+        match self.spec.tls.mode:
+            case "Managed":
+                return names.certificate_secret(self.name)
+            case "Secret":
+                return self.spec.tls.secret_name
+            case "Disabled":
+                return None
+
+    def owner_reference(self) -> dict[str, Any]:
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": "PrivateRegistry",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def parse(body: dict[str, Any]) -> PrivateRegistry:
+    """Read an object of the API server.
+
+    Raises SpecInvalidError naming each field that does not fit.
+    """
+    metadata = body["metadata"]
+    try:
+        spec = Spec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        wrong = "; ".join(f"spec.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise SpecInvalidError(wrong) from None
+    return PrivateRegistry(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        created=metadata.get("creationTimestamp", ""),
+        spec=spec,
+        status=parse_status(body.get("status") or {}),
+    )
+
+
+def parse_status(status: dict[str, Any]) -> RegistryStatus:
+    """Read a status that an operator wrote; one of another version that does not fit counts as none."""
+    try:
+        return RegistryStatus.model_validate(status)
+    except ValidationError:
+        return RegistryStatus()

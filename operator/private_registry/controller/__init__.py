@@ -1,0 +1,1 @@
+"""The operator: registry loop and fleet loop. The only room that imports kopf."""

@@ -1,0 +1,1 @@
+"""What a registry is made of: a spec in, Kubernetes objects out. Pure."""

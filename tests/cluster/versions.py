@@ -1,0 +1,31 @@
+"""Every version that the test cluster is made of. A bump is an edit of this file and of nothing else.
+
+Kubernetes stays at 1.34: from 1.35 on the kubelet refuses cgroup v1 by default. kind stays at 0.30, whose published
+node image is of the same minor version.
+"""
+
+KUBERNETES = "v1.34.4"
+OLDEST_KUBERNETES = "v1.30.14"  # the oldest minor version that the operator supports; control plane only
+CONTAINERD = "v2.2.9"
+REGISTRY = "v3.1.1"
+ETCD = "v3.6.16"
+COREDNS = "v1.14.7"
+CRICTL = "v1.34.0"
+KIND = "v0.30.0"
+LOCAL_PATH_PROVISIONER = "v0.0.30"
+
+# What kubeadm of this Kubernetes asks for by name (`kubeadm config images list`); the programs inside are those above.
+ETCD_TAG = "3.6.5-0"
+COREDNS_TAG = "v1.12.1"
+PAUSE_TAG = "3.10.1"
+
+# As published, for machines that reach the usual image registries. The node image is the one that kind 0.30 names.
+PUBLISHED_NODE_IMAGE = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
+PUBLISHED_PYTHON_IMAGE = "python:3.13-slim-bookworm"
+PUBLISHED_BUSYBOX_IMAGE = "busybox:1.37"
+
+CLUSTER = "private-registry"
+NODE_IMAGE = f"kindest/node:{KUBERNETES}"
+OPERATOR_IMAGE = "private-registry-operator:dev"
+REGISTRY_IMAGE = f"docker.io/library/registry:{REGISTRY.removeprefix('v')}"
+BUSYBOX_IMAGE = "busybox:v1"
