@@ -34,6 +34,8 @@ APPLIED: Final = f"{GROUP}/applied"
 """Annotation: hash of the object as we last applied it."""
 TEMPLATE: Final = f"{GROUP}/template"
 """Annotation of a Deployment: hash of the pod template that we asked for."""
+CERTIFICATE: Final = f"{GROUP}/certificate"
+"""Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 
 COMPLETE: Final = "complete"
 """Name of the marker ConfigMap without which an agent undoes nothing."""
@@ -58,8 +60,11 @@ def ca_config_map(name: str) -> str:
 
 
 def certificate_secret(name: str) -> str:
-    """Certificate and key that the operator issues (tls.mode: Managed)."""
-    return f"{name}-tls"
+    """What the registry's pod serves with: issued by the operator (tls.mode: Managed), or a checked copy (Secret).
+
+    Not `-tls`: that is what people call the Secret that they bring.
+    """
+    return f"{name}-certificate"
 
 
 def http_secret(name: str) -> str:

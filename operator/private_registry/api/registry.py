@@ -118,6 +118,8 @@ class RegistryStatus(Model):
     cluster_ips: tuple[str, ...] = Field(default=(), alias="clusterIPs")
     ca_config_map_name: str = ""
     size: str = ""
+    entry_hash: str = ""
+    """Of the trust entry that nodes are asked to believe; empty before the first one."""
     message: str = ""
     """Of the first thing that is wrong; empty when nothing is."""
     conditions: tuple[Condition, ...] = ()
@@ -154,14 +156,16 @@ class PrivateRegistry(BaseModel):
 
     @property
     def certificate_secret(self) -> str | None:
-        """The Secret that the pod mounts for TLS; None when it serves plain HTTP."""
-        match self.spec.tls.mode:
-            case "Managed":
-                return names.certificate_secret(self.name)
-            case "Secret":
-                return self.spec.tls.secret_name
-            case "Disabled":
-                return None
+        """The Secret that the pod mounts for TLS; None when it serves plain HTTP.
+
+        A Secret that the user brings is copied once it has been checked: what serves must not break with it.
+        """
+        return None if self.spec.tls.mode == "Disabled" else names.certificate_secret(self.name)
+
+    @property
+    def was_published(self) -> bool:
+        """Whether nodes were asked to trust it before, as far as its status remembers."""
+        return bool(self.status.entry_hash)
 
     def owner_reference(self) -> dict[str, Any]:
         return {

@@ -151,20 +151,41 @@ class Kube:
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
         return await self._call("POST", kind.path(obj["metadata"].get("namespace")), query=query, body=obj)
 
-    async def apply(self, obj: Object) -> Object:
-        """Server-side apply, forced: fields that we set before and leave out now go.
+    async def apply(self, obj: Object, live: Object) -> Object:
+        """Server-side apply, forced, onto exactly the object that was read: what we set before and leave out now goes.
 
-        With metadata.uid and metadata.resourceVersion in the object it is refused (ConflictError) when the live one
-        is another or has changed.
+        Raises ConflictError when the live object is another by now.
         """
+        await self._own_by_apply(live)
         kind = of(obj)
         metadata = obj["metadata"]
         return await self._call(
             "PATCH",
             kind.path(metadata.get("namespace"), metadata["name"]),
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
-            body=obj,
+            body={**obj, "metadata": {**metadata, "uid": live["metadata"]["uid"]}},
             content_type="application/apply-patch+yaml",
+        )
+
+    async def _own_by_apply(self, live: Object) -> None:
+        """Turn what create() set from "updated by us" into "applied by us".
+
+        Without it, a field that was set at creation stays owned by that creation, and leaving it out of a later apply
+        would not remove it.
+        """
+        fields = live["metadata"].get("managedFields") or []
+        if not any(_set_by_create(entry) for entry in fields):
+            return
+        converted = [{**entry, "operation": "Apply"} if _set_by_create(entry) else entry for entry in fields]
+        version = live["metadata"]["resourceVersion"]
+        await self.patch(
+            of(live),
+            live["metadata"].get("namespace"),
+            live["metadata"]["name"],
+            [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+                {"op": "replace", "path": "/metadata/managedFields", "value": converted},
+            ],
         )
 
     async def replace(self, obj: Object) -> Object:
@@ -257,6 +278,11 @@ class Kube:
                 return answer
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
             raise UnreachableError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+
+
+def _set_by_create(entry: Object) -> bool:
+    ours: bool = entry["manager"] == FIELD_MANAGER and entry["operation"] == "Update" and not entry.get("subresource")
+    return ours
 
 
 def _selectors(labels: str | None, fields: str | None) -> dict[str, str]:

@@ -66,7 +66,9 @@ def _from_kubeconfig(path: str | None, context: str | None) -> Credentials:
 
     configuration = Configuration()
     try:
-        load_kube_config(config_file=path, context=context, client_configuration=configuration, persist_config=False)
+        load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=path, context=context, client_configuration=configuration, persist_config=False
+        )
     except (ConfigException, OSError) as error:
         raise LoginError(f"kubeconfig {path or 'of the user'}: {error}") from None
 
