@@ -9,7 +9,7 @@ from pathlib import Path
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """A program ended with a non-zero status. The message names it and holds the end of what it printed."""
 
 
@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Run a program to its end and append what it prints to `log`. `env` is added to the environment.
 
-    Raises CommandFailed when it ends with a non-zero status, cannot be started, or takes longer than `timeout` seconds.
+    Raises CommandError when it ends with a non-zero status, cannot be started, or takes longer than `timeout` seconds.
     """
     command = " ".join(str(word) for word in argv)
     with log.open("ab") as out, open(stdin or os.devnull, "rb") as given:
@@ -50,15 +50,15 @@ def run(
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise CommandFailed(f"{command}: {error}\n{tail(log)}") from error
+            raise CommandError(f"{command}: {error}\n{tail(log)}") from error
     if done.returncode:
-        raise CommandFailed(f"{command} ended with status {done.returncode}; the end of {log}:\n{tail(log)}")
+        raise CommandError(f"{command} ended with status {done.returncode}; the end of {log}:\n{tail(log)}")
 
 
 def output(
     *argv: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 60
 ) -> str:
-    """Run a program that is soon done and return its standard output, stripped. Raises CommandFailed."""
+    """Run a program that is soon done and return its standard output, stripped. Raises CommandError."""
     command = " ".join(str(word) for word in argv)
     try:
         done = subprocess.run(
@@ -72,7 +72,7 @@ def output(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CommandFailed(f"{command}: {error}") from error
+        raise CommandError(f"{command}: {error}") from error
     if done.returncode:
-        raise CommandFailed(f"{command} ended with status {done.returncode}: {done.stderr.strip()}")
+        raise CommandError(f"{command} ended with status {done.returncode}: {done.stderr.strip()}")
     return done.stdout.strip()
