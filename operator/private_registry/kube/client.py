@@ -17,8 +17,6 @@ from private_registry.kube.kinds import Kind, of
 from private_registry.kube.login import Credentials
 
 Object = dict[str, Any]
-Operations = list[Object]
-"""Of a JSON patch."""
 
 FIELD_MANAGER = names.MANAGER
 _DEADLINE = aiohttp.ClientTimeout(total=30, sock_connect=10)
@@ -177,15 +175,12 @@ class Kube:
         if not any(_set_by_create(entry) for entry in fields):
             return
         converted = [{**entry, "operation": "Apply"} if _set_by_create(entry) else entry for entry in fields]
-        version = live["metadata"]["resourceVersion"]
-        await self.patch(
+        metadata = live["metadata"]
+        await self.merge(
             of(live),
-            live["metadata"].get("namespace"),
-            live["metadata"]["name"],
-            [
-                {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-                {"op": "replace", "path": "/metadata/managedFields", "value": converted},
-            ],
+            metadata.get("namespace"),
+            metadata["name"],
+            {"metadata": {"resourceVersion": metadata["resourceVersion"], "managedFields": converted}},
         )
 
     async def replace(self, obj: Object) -> Object:
@@ -194,22 +189,13 @@ class Kube:
         metadata = obj["metadata"]
         return await self._call("PUT", kind.path(metadata.get("namespace"), metadata["name"]), body=obj)
 
-    async def patch(
-        self, kind: Kind, namespace: str | None, name: str, operations: Operations, *, subresource: str | None = None
-    ) -> Object:
-        """JSON patch (RFC 6902). A failed `test` operation is an ApiError of status 422."""
-        return await self._call(
-            "PATCH",
-            kind.path(namespace, name, subresource),
-            query={"fieldManager": FIELD_MANAGER},
-            body=operations,
-            content_type="application/json-patch+json",
-        )
-
     async def merge(
         self, kind: Kind, namespace: str | None, name: str, body: Object, *, subresource: str | None = None
     ) -> Object:
-        """JSON merge patch (RFC 7386): lists are replaced whole."""
+        """JSON merge patch (RFC 7386): lists are replaced whole.
+
+        With metadata.resourceVersion in the body it is refused (ConflictError) when that is not the live one's.
+        """
         return await self._call(
             "PATCH",
             kind.path(namespace, name, subresource),
@@ -248,7 +234,7 @@ class Kube:
         path: str,
         *,
         query: dict[str, str] | None = None,
-        body: Object | Operations | None = None,
+        body: Object | None = None,
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout = _DEADLINE,
     ) -> "aiohttp.client._RequestContextManager":
@@ -268,7 +254,7 @@ class Kube:
         path: str,
         *,
         query: dict[str, str] | None = None,
-        body: Object | Operations | None = None,
+        body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
         try:
