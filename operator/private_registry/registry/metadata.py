@@ -1,0 +1,36 @@
+"""What every object made for a registry carries, and the hashes by which two versions of one are told apart."""
+
+import hashlib
+import json
+from typing import Any
+
+from private_registry.api import names
+from private_registry.api.registry import PrivateRegistry
+
+
+def metadata(registry: PrivateRegistry, name: str) -> dict[str, Any]:
+    """Metadata of a child that goes when its registry goes."""
+    return {
+        "name": name,
+        "namespace": registry.namespace,
+        "labels": names.labels(registry.name, registry.uid),
+        "ownerReferences": [registry.owner_reference()],
+    }
+
+
+def template_hash(template: dict[str, Any]) -> str:
+    """Hash of a pod template as we ask for it: two templates of one hash need no rollout between them."""
+    return _digest(template)
+
+
+def applied_hash(obj: dict[str, Any]) -> str:
+    """Hash of an object as we apply it, whether or not it already carries this hash as an annotation."""
+    annotations = obj["metadata"].get("annotations", {})
+    others = {key: value for key, value in annotations.items() if key != names.APPLIED}
+    bare = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
+    return _digest({**obj, "metadata": {**bare, "annotations": others}})
+
+
+def _digest(value: dict[str, Any]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
