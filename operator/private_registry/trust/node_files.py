@@ -1,0 +1,123 @@
+"""From trust entries to the files that a node is to have.
+
+Each name is judged again by this node's own rules, whatever the operator let pass: an entry, forged or not, gives a
+registry its own names, its own addresses of the Service range, and what the administrator allows; nothing else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from private_registry.api import hosts
+from private_registry.trust import hosts_toml, marker
+from private_registry.trust.entry import Entry, hash_of
+from private_registry.trust.etc_hosts import Alias
+from private_registry.trust.reasons import Reason, Verdict
+
+
+@dataclass(frozen=True)
+class NodeFile:
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class HostDirectory:
+    """The directory of one host below the first root of config_path."""
+
+    host: str
+    server: str
+    """URL at which the runtime reaches the registry by this name."""
+    files: tuple[NodeFile, ...]
+    """In the order in which they have to appear: whoever reads hosts.toml finds its CA."""
+
+    @property
+    def shadow(self) -> str | None:
+        """The directory that a runtime prefers to this one where both exist."""
+        name, colon, port = self.host.rpartition(":")
+        return f"{name}_{port}_" if colon else None
+
+
+@dataclass(frozen=True)
+class NodeFiles:
+    """All that a node is to have of one registry, or why not."""
+
+    registry: str
+    entry_hash: str
+    directories: tuple[HostDirectory, ...] = ()
+    alias: Alias | None = None
+    refusal: Verdict | None = None
+    """Of a name that is left out, or, where there is no directory, of the entry as a whole."""
+
+    @property
+    def alias_line(self) -> bytes | None:
+        return self.alias.line(self.registry, self.entry_hash) if self.alias else None
+
+
+def refused(registry: str, entry_data: str, message: str) -> NodeFiles:
+    """What stands for an entry that cannot be read: nothing to write, and nothing to remove."""
+    return NodeFiles(registry, hash_of(entry_data), refusal=Verdict(Reason.ENTRY_NOT_UNDERSTOOD, message))
+
+
+def allocate(entries: Iterable[Entry], rules: hosts.Rules) -> dict[str, NodeFiles]:
+    """The files of each registry, by its `namespace/name`.
+
+    A host that two entries name belongs to the one that comes first: put the older first.
+    """
+    holders: dict[str, str] = {}
+    return {entry.registry: _files(entry, rules, holders) for entry in entries}
+
+
+def _files(entry: Entry, rules: hosts.Rules, holders: dict[str, str]) -> NodeFiles:
+    entry_hash = hash_of(entry.canonical())
+    for address in entry.addresses:
+        if message := _address_refusal(address, rules):
+            return NodeFiles(entry.registry, entry_hash, refusal=Verdict(Reason.HOST_NOT_ALLOWED, message))
+    trusted, refusals = [], []
+    for host in map(hosts.parse_host, entry.hosts):
+        if refusal := _host_refusal(host, entry, rules, holders):
+            refusals.append(refusal)
+        else:
+            trusted.append(host)
+    if entry.server_name and entry.server_name not in [host.name for host in trusted]:
+        message = f"{entry.server_name} is no name of this registry: nodes must not be told that it is"
+        return NodeFiles(entry.registry, entry_hash, refusal=Verdict(Reason.HOST_NOT_ALLOWED, message))
+    return NodeFiles(
+        registry=entry.registry,
+        entry_hash=entry_hash,
+        directories=tuple(_directory(host, entry, entry_hash) for host in trusted),
+        alias=Alias(entry.addresses[0], entry.server_name) if entry.server_name else None,
+        refusal=next(iter(refusals), None),
+    )
+
+
+def _address_refusal(address: str, rules: hosts.Rules) -> str | None:
+    if rules.in_service_range(ip_address(address)):
+        return None
+    if not rules.service_ranges:
+        return "the address range of the cluster's Services is not known to this agent: set --service-cidr"
+    return f"{address} is no address of the cluster's Services as this agent knows them: see --service-cidr"
+
+
+def _host_refusal(host: hosts.Host, entry: Entry, rules: hosts.Rules, holders: dict[str, str]) -> Verdict | None:
+    namespace, _, name = entry.registry.partition("/")
+    if message := rules.refusal(host, namespace, name):
+        return Verdict(Reason.HOST_NOT_ALLOWED, message)
+    if host.address is not None and host.name not in entry.addresses:
+        return Verdict(Reason.HOST_NOT_ALLOWED, f"{host} is no address of this registry")
+    holder = holders.setdefault(str(host), entry.registry)
+    if holder != entry.registry:
+        return Verdict(Reason.HOST_TAKEN, f"{host} is a host of the registry {holder} already")
+    return None
+
+
+def _directory(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory:
+    mapped = entry.server_name or (host.name if host.address is not None else entry.addresses[0])
+    server = f"{entry.scheme}://{hosts.Host(mapped, entry.port)}"
+    files = []
+    if entry.ca_bundle:
+        pem = f"{marker.line(entry.registry, entry_hash)}\n{entry.ca_bundle}"
+        files.append(NodeFile(hosts_toml.CA_FILE, pem.encode()))
+    content = hosts_toml.HostsToml(server=server, own_ca=bool(entry.ca_bundle))
+    toml = hosts_toml.render(content, registry=entry.registry, entry_hash=entry_hash)
+    return HostDirectory(str(host), server, (*files, NodeFile(hosts_toml.FILE, toml)))

@@ -1,0 +1,57 @@
+"""What the runtime's answer proves, when it is asked for an image that cannot exist.
+
+*Not found* and *unauthorized* are the registry's own words: they came through the name, the network and the
+certificate. The texts are those of containerd 1.6 to 2.3.
+"""
+
+import re
+
+from private_registry.trust.reasons import TRUSTED, Reason, Verdict
+
+REPOSITORY = "privateregistry/probe"
+
+_LOOKUP = re.compile(r"no such host|\blookup \S+|server misbehaving", re.IGNORECASE)
+_UNAUTHORIZED = re.compile(r"401 Unauthorized|authorization failed|no basic auth credentials", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"x509:|tls: |certificate", re.IGNORECASE)
+_PLAIN = re.compile(r"server gave HTTP response to HTTPS client", re.IGNORECASE)
+_ENCRYPTED = re.compile(r"http://\S+ .*400 Bad Request|HTTP request to an HTTPS server", re.IGNORECASE | re.DOTALL)
+_UNREACHABLE = re.compile(
+    r"connection refused|i/o timeout|no route to host|network is unreachable|deadline exceeded|connection reset"
+    r"|handshake timeout|\bEOF\b",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"(https?://[^/\s\"]+)/v2/")
+_QUOTED = 400  # characters of a runtime's answer in a message
+
+
+def classify(code: str, details: str, *, server: str, hint: str = "") -> Verdict:
+    """The verdict on one name, from the gRPC status code's name and details of PullImage.
+
+    `server` is the URL that our file maps the name to, `hint` what may keep this runtime from reading the file.
+    """
+    if code == "NOT_FOUND" or _UNAUTHORIZED.search(details):
+        return TRUSTED
+    said = _quote(details)
+    if code in ("UNAVAILABLE", "UNIMPLEMENTED"):
+        fix = "see the runtime's log on the node; its CRI plugin must be loaded"
+        return Verdict(Reason.RUNTIME_UNAVAILABLE, f"the runtime does not serve the CRI: {said}; {fix}")
+    asked = _URL.search(details)
+    if _LOOKUP.search(details) or (asked and asked.group(1) != server):
+        cause = hint or "it may have been started with another config_path than its configuration has now: restart it"
+        return Verdict(Reason.NOT_HONOURED, f"the runtime does not use the hosts.toml for this name: {said}; {cause}")
+    if _PLAIN.search(details):
+        return Verdict(Reason.SCHEME_MISMATCH, f"{server} is served without TLS: {said}; compare spec.tls.mode")
+    if _ENCRYPTED.search(details):
+        return Verdict(Reason.SCHEME_MISMATCH, f"{server} is served with TLS: {said}; compare spec.tls.mode")
+    if _CERTIFICATE.search(details):
+        fix = "the certificate must come from the CA in the entry and name the address or host it is served at"
+        return Verdict(Reason.CERTIFICATE_INVALID, f"the certificate of {server} is refused: {said}; {fix}")
+    if code == "DEADLINE_EXCEEDED" or _UNREACHABLE.search(details):
+        fix = "check the registry's pod, and kube-proxy and network policies on this node"
+        return Verdict(Reason.UNREACHABLE, f"{server} cannot be reached from this node: {said}; {fix}")
+    return Verdict(Reason.PROOF_FAILED, f"the runtime answered {code}: {said}")
+
+
+def _quote(details: str) -> str:
+    text = " ".join(details.split())
+    return f'"{text}"' if len(text) <= _QUOTED else f'"… {text[-_QUOTED:]}"'
