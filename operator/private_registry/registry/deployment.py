@@ -36,8 +36,11 @@ def deployment(
     A ReadWriteOncePod volume cannot be shared for the length of a rollout: there `strategy` is always Recreate.
     """
     template = _template(registry, image, configuration_name, certificate_hash)
+    which = template_hash(template)
+    # On the Deployment to see what was asked for, on its pods to see which of them came of it.
+    template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), names.TEMPLATE: which}
     about = metadata(registry, registry.name)
-    about["annotations"] = {names.TEMPLATE: template_hash(template)}
+    about["annotations"] = {names.TEMPLATE: which}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
