@@ -34,6 +34,8 @@ APPLIED: Final = f"{GROUP}/applied"
 """Annotation: hash of the object as we last applied it."""
 TEMPLATE: Final = f"{GROUP}/template"
 """Annotation of a Deployment: hash of the pod template that we asked for."""
+ROLLED_OUT_FOR: Final = f"{GROUP}/rolled-out-for"
+"""Annotation of a Deployment: `spec` when its owner asked for the last rollout, `upgrade` when a new operator did."""
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 

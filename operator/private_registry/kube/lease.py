@@ -61,7 +61,7 @@ class Lease:
                 logger.info("another candidate was faster")
             except ApiError as error:
                 logger.warning("cannot look at the lease", extra={"error": str(error)})
-            await asyncio.sleep(RETRY * random.uniform(0.8, 1.2))  # noqa: S311: jitter
+            await asyncio.sleep(RETRY * random.uniform(0.8, 1.2))  # noqa: S311
         logger.info("leading", extra={"lease": f"{self._namespace}/{self._name}", "identity": self._identity})
 
     async def keep(self, on_renewed: Callable[[], None] = lambda: None) -> None:

@@ -1,0 +1,97 @@
+"""The look at the cluster with which each reconcile of a registry begins: its children as they are now."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from private_registry.api import names
+from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.registries.drift import is_ours
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube
+from private_registry.kube.kinds import Kind
+
+Object = dict[str, Any]
+
+_NOTHING: Mapping[tuple[str, str], Object] = {}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One registry's objects by kind and name: its own, and whatever has the name of one."""
+
+    objects: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    pods: tuple[Object, ...] = ()
+    replica_sets: tuple[Object, ...] = ()
+    """Listed only while there is more than one configuration, which is when they decide something."""
+    storage_classes: tuple[Object, ...] = ()
+    """Listed only while the claim is not bound."""
+    claim_events: tuple[Object, ...] = ()
+    """Likewise; oldest first."""
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        return self.objects.get((kind.kind, name))
+
+    def ours(self, kind: Kind, uid: str) -> Iterator[Object]:
+        """The objects of this kind that were made for the registry of this uid."""
+        return (obj for (of, _), obj in self.objects.items() if of == kind.kind and is_ours(obj, uid))
+
+    def with_written(self, obj: Object) -> "Observed":
+        """As it is after this object was written."""
+        return replace(self, objects={**self.objects, (obj["kind"], obj["metadata"]["name"]): obj})
+
+    def without(self, obj: Object) -> "Observed":
+        """As it is after this object was deleted."""
+        gone = (obj["kind"], obj["metadata"]["name"])
+        return replace(self, objects={key: value for key, value in self.objects.items() if key != gone})
+
+
+async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) -> Observed:
+    """Read everything that the plan for this registry may depend on."""
+    namespace, name = registry.namespace, registry.name
+    wanted: list[tuple[Kind, str, str]] = [
+        (kinds.SERVICE, namespace, name),
+        (kinds.DEPLOYMENT, namespace, name),
+        (kinds.CLAIM, namespace, registry.claim_name),
+        (kinds.SECRET, namespace, names.http_secret(name)),
+        (kinds.SECRET, namespace, names.certificate_secret(name)),
+        (kinds.CONFIG_MAP, namespace, names.ca_config_map(name)),
+        (kinds.CONFIG_MAP, agents_namespace, names.entry(namespace, name)),
+    ]
+    if brought := registry.spec.tls.secret_name:
+        wanted.append((kinds.SECRET, namespace, brought))
+    own = ",".join(f"{key}={value}" for key, value in names.labels(name, registry.uid).items())
+    pods_of = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={name}"
+    found, config_maps, pods = await asyncio.gather(
+        asyncio.gather(*(kube.get(*each) for each in wanted)),
+        kube.list(kinds.CONFIG_MAP, namespace, labels=own),
+        kube.list(kinds.POD, namespace, labels=pods_of),
+    )
+    objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in [*config_maps.items, *found] if obj}
+    seen = Observed(objects=objects, pods=tuple(pods.items))
+    return await _look_closer(kube, registry, seen)
+
+
+async def _look_closer(kube: Kube, registry: PrivateRegistry, seen: Observed) -> Observed:
+    if len(configurations(registry, seen)) > 1:
+        own = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={registry.name}"
+        replica_sets = await kube.list(kinds.REPLICA_SET, registry.namespace, labels=own)
+        seen = replace(seen, replica_sets=tuple(replica_sets.items))
+    claim = seen.get(kinds.CLAIM, registry.claim_name)
+    if claim is None or (claim.get("status") or {}).get("phase") != "Bound":
+        classes = await kube.list(kinds.STORAGE_CLASS)
+        seen = replace(seen, storage_classes=tuple(classes.items))
+    if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":
+        uid = claim["metadata"]["uid"]
+        events = await kube.list(kinds.EVENT, registry.namespace, fields=f"involvedObject.uid={uid}")
+        ordered = sorted(events.items, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+        seen = replace(seen, claim_events=tuple(ordered))
+    return seen
+
+
+def configurations(registry: PrivateRegistry, seen: Observed) -> tuple[Object, ...]:
+    """The registry's configuration ConfigMaps: today's and those that an older ReplicaSet may still mount."""
+    prefix = names.configuration(registry.name, "")
+    ours = seen.ours(kinds.CONFIG_MAP, registry.uid)
+    return tuple(obj for obj in ours if obj["metadata"]["name"].startswith(prefix))

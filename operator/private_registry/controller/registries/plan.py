@@ -1,0 +1,386 @@
+"""What to write next for one registry. Pure: what there is and what was asked for in, writes and problems out.
+
+A plan holds only the writes that are possible now: a certificate needs the Service's addresses, so the first plan of a
+new registry makes the Service and a later one the certificate. The loop plans anew after each round of writes until a
+plan is empty. Killed between any two of them, the next start plans from what there is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from private_registry import pki
+from private_registry.api import names
+from private_registry.api.conditions import Reason
+from private_registry.api.quantity import InvalidQuantityError, parse_quantity
+from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.registries import certificate, diagnosis, rollout
+from private_registry.controller.registries.certificate import Chance, Serving
+from private_registry.controller.registries.drift import drifted, is_ours, is_retained, stamped
+from private_registry.controller.registries.observe import Observed, configurations
+from private_registry.controller.registries.problem import Concern, Problem
+from private_registry.controller.registries.rollout import Rollout
+from private_registry.controller.settings import Settings
+from private_registry.kube import kinds
+from private_registry.kube.kinds import Kind
+from private_registry.registry.certificates import ca_config_map, certificate_secret
+from private_registry.registry.claim import claim
+from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.deployment import deployment
+from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
+from private_registry.registry.image_proof import image_proof_pod
+from private_registry.registry.service import service
+from private_registry.trust import entry as trust
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Create:
+    """POST: an object of this name that comes into being meanwhile is not ours and stays as it is."""
+
+    obj: Object
+
+
+@dataclass(frozen=True)
+class Apply:
+    obj: Object
+    live: Object
+
+
+@dataclass(frozen=True)
+class Delete:
+    live: Object
+
+
+Write = Create | Apply | Delete
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan depends on beside the registry and its own objects."""
+
+    settings: Settings
+    now: datetime
+    chance: Chance
+    authority: pki.Authority | None = field(repr=False)
+    """None until the fleet loop has made or read the cluster's CA."""
+    ca_bundle: str = ""
+    serves: bool = False
+    """Whether /v2/ answered through the Service, a moment ago, the way the entry says that it does."""
+    taken_hosts: Mapping[str, str] = field(default_factory=dict)
+    """Further hosts of registries that asked for them first, with those registries."""
+    claim_user: str = ""
+    """Another registry that uses the claim this one names."""
+    upgrade_blocked_by: str = ""
+    """Another registry whose rollout after an upgrade of the operator is not complete."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    writes: tuple[Write, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    waiting: str = ""
+    """What is waited for before the next write can be planned; empty: nothing."""
+    serving: Serving | None = None
+    entry: trust.Entry | None = None
+    rollout: Rollout = rollout.ABSENT
+    queued_behind: str = ""
+    """The registry whose rollout this one's upgrade waits for."""
+
+
+def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
+    """The next writes for a registry that is not being deleted."""
+    if taken := _names_taken(registry, seen):
+        return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
+    draft = _Draft(registry, seen, facts)
+    draft.service()
+    draft.http_secret()
+    draft.claim()
+    if addresses := cluster_ips(seen.get(kinds.SERVICE, registry.name)):
+        draft.certificate(addresses)
+        draft.configuration()
+        draft.deployment()
+        draft.entry(addresses)
+    else:
+        draft.waiting = "the Service's address"
+    draft.leftovers()
+    return draft.done()
+
+
+class _Draft:
+    """The plan while it is being made: one step per kind of child, in the order of creation."""
+
+    def __init__(self, registry: PrivateRegistry, seen: Observed, facts: Facts) -> None:
+        self._registry = registry
+        self._seen = seen
+        self._facts = facts
+        self._rollout = _rollout(registry, seen, facts)
+        self._writes: list[Write] = []
+        self._problems: list[Problem] = []
+        self._serving: Serving | None = None
+        self._entry: trust.Entry | None = None
+        self._configuration = ""
+        self._queued_behind = ""
+        self._storage_usable = True
+        self.waiting = ""
+
+    def done(self) -> Plan:
+        return Plan(
+            writes=tuple(self._writes),
+            problems=tuple(self._problems),
+            waiting=self.waiting,
+            serving=self._serving,
+            entry=self._entry,
+            rollout=self._rollout,
+            queued_behind=self._queued_behind,
+        )
+
+    def service(self) -> None:
+        live = self._seen.get(kinds.SERVICE, self._registry.name)
+        # Deleted by someone: it comes back with the addresses that the nodes know.
+        known = () if live else self._registry.status.cluster_ips
+        self._want(service(self._registry, cluster_ips=known), live)
+
+    def http_secret(self) -> None:
+        if self._seen.get(kinds.SECRET, names.http_secret(self._registry.name)) is None:
+            self._want(http_secret(self._registry, self._facts.chance.token()), None)
+
+    def claim(self) -> None:
+        live = self._seen.get(kinds.CLAIM, self._registry.claim_name)
+        desired = claim(self._registry)
+        if desired is not None:
+            self._want(_never_smaller(desired, live), live)
+        elif live is None:
+            self._storage_usable = False
+            self._problems.append(
+                Problem(
+                    Reason.CLAIM_NOT_FOUND,
+                    f"spec.storage.claimName: there is no PersistentVolumeClaim {self._registry.claim_name} in "
+                    f"namespace {self._registry.namespace}; create it",
+                    Concern.STORAGE,
+                )
+            )
+        elif user := self._facts.claim_user:
+            self._storage_usable = False
+            self._problems.append(
+                Problem(
+                    Reason.CLAIM_IN_USE,
+                    f"spec.storage.claimName: the claim {self._registry.claim_name} is used by the registry {user}; "
+                    "two registries on one volume would delete each other's images: give this one a claim of its own",
+                    Concern.STORAGE,
+                )
+            )
+        if live is not None and (
+            problem := diagnosis.of_claim(live, self._seen.storage_classes, self._seen.claim_events)
+        ):
+            self._problems.append(problem)
+
+    def certificate(self, addresses: tuple[str, ...]) -> None:
+        registry, facts = self._registry, self._facts
+        live = self._seen.get(kinds.SECRET, names.certificate_secret(registry.name))
+        hosts = certificate.host_names(registry, facts.settings.rules)
+        match registry.spec.tls.mode:
+            case "Disabled":
+                return
+            case "Managed":
+                if facts.authority is None:
+                    self.waiting = "the operator's CA"
+                    return
+                public = load_balancer_hosts(self._seen.get(kinds.SERVICE, registry.name))
+                every = (*hosts, *addresses, *public, "localhost", "127.0.0.1", "::1")
+                self._serving = certificate.managed(
+                    live, facts.authority, facts.ca_bundle, every, facts.now, facts.chance
+                )
+            case "Secret":
+                secret = self._seen.get(kinds.SECRET, registry.spec.tls.secret_name or "")
+                found = certificate.brought(registry, secret, hosts, addresses, facts.now)
+                if isinstance(found, Problem):
+                    self._problems.append(found)
+                    self._serving = certificate.kept(live, hosts, addresses, facts.now)
+                else:
+                    self._serving = found
+        if self._serving is not None:
+            self._want(certificate_secret(registry, self._serving.certificate), live)
+            if bundle := self._serving.ca_bundle:
+                name = names.ca_config_map(registry.name)
+                self._want(ca_config_map(registry, bundle), self._seen.get(kinds.CONFIG_MAP, name))
+
+    def configuration(self) -> None:
+        desired = configuration(self._registry)
+        self._configuration = desired["metadata"]["name"]
+        if self._seen.get(kinds.CONFIG_MAP, self._configuration) is None:
+            self._want(desired, None)
+
+    def deployment(self) -> None:
+        registry, live = self._registry, self._seen.get(kinds.DEPLOYMENT, self._registry.name)
+        if not self._storage_usable or (registry.certificate_secret and self._serving is None):
+            return
+        desired = deployment(
+            registry,
+            image=registry.spec.image or self._facts.settings.registry_image,
+            configuration_name=self._configuration,
+            certificate_hash=self._serving.fingerprint if self._serving else "",
+            strategy=self._rollout.strategy,
+        )
+        annotations = desired["metadata"]["annotations"]
+        before = (live["metadata"].get("annotations") or {}) if live else {}
+        annotations[names.ROLLED_OUT_FOR] = before.get(names.ROLLED_OUT_FOR, "spec")
+        if live and before.get(names.TEMPLATE) != annotations[names.TEMPLATE]:
+            is_upgrade = registry.generation == registry.status.observed_generation
+            if self._rollout.busy:
+                self.waiting = "the rollout before the next one"
+                return
+            if is_upgrade and (blocker := self._facts.upgrade_blocked_by):
+                self._queued_behind = blocker
+                return
+            annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
+        self._want(desired, live)
+        if self._rollout.prove_on:
+            image = desired["spec"]["template"]["spec"]["containers"][0]["image"]
+            pod = image_proof_pod(registry, image=image, node_name=self._rollout.prove_on)
+            if not any(each["metadata"]["name"] == pod["metadata"]["name"] for each in self._seen.pods):
+                self._writes.append(Create(pod))
+
+    def entry(self, addresses: tuple[str, ...]) -> None:
+        registry, facts = self._registry, self._facts
+        live = self._seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+        if not registry.spec.node_trust.enabled:
+            if live:
+                self._writes.append(Delete(live))
+            return
+        tls = self._serving
+        if registry.certificate_secret and tls is None:
+            return
+        try:
+            built = trust.build(
+                registry,
+                cluster_ips=addresses,
+                ca_bundle=tls.ca_bundle if tls else "",
+                rules=facts.settings.rules,
+                server_name=tls.server_name if tls else "",
+                covered=tls.covers if tls and registry.spec.tls.mode == "Secret" else None,
+                taken_hosts=facts.taken_hosts,
+            )
+        except trust.EntryInvalidError as error:
+            self._problems.append(Problem(Reason.HOST_INVALID, f"no node can trust it: {error}", Concern.NODES))
+            return
+        self._problems += [
+            Problem(refusal.reason, f"spec.nodeTrust.additionalHosts: {refusal.message}", Concern.NODES)
+            for refusal in built.refusals
+            if refusal.host in registry.spec.node_trust.additional_hosts
+        ]
+        self._entry = built.entry
+        # Nodes are told once the registry serves. One that was published before comes back whatever its registry
+        # does: the nodes still have it, and an agent must not take its absence for a deletion.
+        if facts.serves or (live is None and registry.was_published):
+            self._want(trust.config_map(built.entry, registry, facts.settings.agents_namespace), live)
+
+    def leftovers(self) -> None:
+        """What an earlier spec or rollout needed. Nothing goes before the rollout that replaces it is complete."""
+        if self._rollout.state != "complete" or self._writes:
+            return
+        registry, uid = self._registry, self._registry.uid
+        mounted = {self._configuration} | set(_mounted_configurations(self._seen))
+        self._writes += [
+            Delete(obj)
+            for obj in configurations(registry, self._seen)
+            if obj["metadata"]["name"] not in mounted and self._configuration
+        ]
+        unused: list[tuple[Kind, str]] = []
+        if registry.certificate_secret is None:
+            unused.append((kinds.SECRET, names.certificate_secret(registry.name)))
+        if registry.certificate_secret is None or (self._serving and not self._serving.ca_bundle):
+            unused.append((kinds.CONFIG_MAP, names.ca_config_map(registry.name)))
+        self._writes += [Delete(obj) for key in unused if (obj := self._seen.get(*key)) and is_ours(obj, uid)]
+        self._writes += [
+            Delete(pod)
+            for pod in self._seen.pods
+            if is_ours(pod, uid)
+            and pod["metadata"]["labels"].get(names.COMPONENT) == IMAGE_PROOF
+            and not pod["metadata"].get("deletionTimestamp")
+        ]
+
+    def _want(self, desired: Object, live: Object | None) -> None:
+        desired = stamped(desired)
+        if live is None:
+            self._writes.append(Create(desired))
+        elif drifted(desired, live):
+            self._writes.append(Apply(desired, live))
+
+
+def _rollout(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Rollout:
+    return rollout.of(registry, seen.get(kinds.DEPLOYMENT, registry.name), seen.pods, facts.now)
+
+
+def _names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...]:
+    """Objects that have a name of ours and are not ours: they stay as they are, and nothing is built around them."""
+    name = registry.name
+    wanted = [(kinds.SERVICE, name), (kinds.DEPLOYMENT, name), (kinds.SECRET, names.http_secret(name))]
+    if registry.certificate_secret:
+        wanted += [(kinds.SECRET, registry.certificate_secret), (kinds.CONFIG_MAP, names.ca_config_map(name))]
+    if registry.spec.storage.claim_name is None:
+        wanted.append((kinds.CLAIM, registry.claim_name))
+    problems = []
+    for kind, child in wanted:
+        live = seen.get(kind, child)
+        if live is None or is_ours(live, registry.uid) or (kind is kinds.CLAIM and is_retained(live, name)):
+            continue
+        problems.append(
+            Problem(
+                Reason.NAME_TAKEN,
+                f"there is a {kind.kind} {child} in namespace {registry.namespace} that is not this registry's; rename "
+                "or delete it, or give the PrivateRegistry another name",
+                Concern.STORAGE if kind is kinds.CLAIM else Concern.REGISTRY,
+            )
+        )
+    return tuple(problems)
+
+
+def _never_smaller(desired: Object, live: Object | None) -> Object:
+    """The claim with the larger of the asked-for and the live size: a claim that was kept may be larger."""
+    requests = desired["spec"]["resources"]["requests"]
+    if live:
+        asked = live["spec"]["resources"]["requests"]["storage"]
+        try:
+            if parse_quantity(asked) > parse_quantity(requests["storage"]):
+                spec = {**desired["spec"], "resources": {"requests": {"storage": asked}}}
+                return {**desired, "spec": spec}
+        except InvalidQuantityError:
+            return desired
+    return desired
+
+
+def _mounted_configurations(seen: Observed) -> list[str]:
+    """Configurations of ReplicaSets that have pods or may get some."""
+    return [
+        (source.get("configMap") or {}).get("name", "")
+        for replica_set in seen.replica_sets
+        if replica_set["spec"].get("replicas") or (replica_set.get("status") or {}).get("replicas")
+        for volume in replica_set["spec"]["template"]["spec"].get("volumes") or []
+        for source in (volume.get("projected") or {}).get("sources") or []
+    ]
+
+
+def cluster_ips(service: Object | None) -> tuple[str, ...]:
+    """The addresses of a Service; none before the API server has given them."""
+    return tuple(ip for ip in ((service or {}).get("spec") or {}).get("clusterIPs") or () if ip and ip != "None")
+
+
+def load_balancer_hosts(service: Object | None) -> tuple[str, ...]:
+    """Addresses and names under which a load balancer offers the Service, as its provider reports them."""
+    ingress = (((service or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return tuple(each[key] for each in ingress for key in ("ip", "hostname") if each.get(key))
+
+
+def plan_deletion(registry: PrivateRegistry, seen: Observed) -> tuple[Write, ...]:
+    """The deletes once no node trusts the registry any more: everything of ours, the claim by its policy."""
+    kept = [kinds.CLAIM.kind] if registry.spec.storage.reclaim_policy == "Retain" else []
+    ours = [obj for obj in seen.objects.values() if is_ours(obj, registry.uid) and obj["kind"] not in kept]
+    pods = [
+        pod
+        for pod in seen.pods
+        if is_ours(pod, registry.uid) and pod["metadata"]["labels"].get(names.COMPONENT) == IMAGE_PROOF
+    ]
+    return tuple(Delete(obj) for obj in (*ours, *pods) if not obj["metadata"].get("deletionTimestamp"))

@@ -1,0 +1,59 @@
+"""What the watches have shown so far, for decisions that span registries and nodes.
+
+Fed by kopf's events, which may miss a deletion, so nothing irreversible is decided from it: a deletion lists afresh,
+and the fleet loop compares it with a fresh list at its resync.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from private_registry.api import names
+
+Object = dict[str, Any]
+
+
+@dataclass
+class World:
+    """The objects of every watched kind that are not read anew in each reconcile."""
+
+    registries: dict[str, Object] = field(default_factory=dict)
+    nodes: dict[str, Object] = field(default_factory=dict)
+    node_trusts: dict[str, Object] = field(default_factory=dict)
+    agent_pods: dict[str, Object] = field(default_factory=dict)
+    """By `namespace/name`."""
+    deployments: dict[str, Object] = field(default_factory=dict)
+    """Of registries, by the key of their registry."""
+
+    def keys(self) -> Iterable[str]:
+        """Of all registries."""
+        return tuple(self.registries)
+
+    def agent_ready(self) -> dict[str, bool]:
+        """Whether the agent's pod is ready, by the name of its node; a node without agent is not in it."""
+        ready: dict[str, bool] = defaultdict(bool)
+        for pod in self.agent_pods.values():
+            if node := pod["spec"].get("nodeName"):
+                ready[node] |= is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")
+        return dict(ready)
+
+
+def is_true(obj: Object, condition: str) -> bool:
+    """Whether the object's status has this condition, with status True."""
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return any(item["type"] == condition and item["status"] == "True" for item in conditions)
+
+
+def is_linux(node: Object) -> bool:
+    return bool((node["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") == "linux")
+
+
+def registry_key(child: Object) -> str | None:
+    """Key of the registry that a child belongs to, by its labels; None for what is not ours."""
+    labels = child["metadata"].get("labels") or {}
+    instance = labels.get(names.INSTANCE)
+    if labels.get(names.PART_OF) != names.MANAGER or not instance:
+        return None
+    namespace = labels.get(names.REGISTRY_NAMESPACE) or child["metadata"].get("namespace")
+    return names.key(namespace, instance) if namespace else None
