@@ -1,0 +1,170 @@
+"""The one door to a registry's HTTP API: what it says of itself, asked the way its clients reach it.
+
+A registry runs whatever image its owner names, so its answers are hostile input: redirects are not followed, links
+only within the registry, and every call has a deadline.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import aiohttp
+from yarl import URL
+
+PROBE_REPOSITORY = "privateregistry/probe"
+"""A repository that nobody has; nothing is ever pushed to it."""
+ABSENT_DIGEST = f"sha256:{0:064x}"
+"""A digest that no content has."""
+
+_MANIFEST_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_MAX_PAGES = 10_000
+
+
+class RegistryError(Exception):
+    """The registry did not do what it was asked; the message says what came back, `status` the HTTP code (0: none)."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the registry does what was asked about, and if not, what it does instead."""
+
+    yes: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry at an address. TLS is verified against `server_name`, or the address where that is empty."""
+
+    address: str
+    port: int
+    scheme: Literal["http", "https"]
+    ca_bundle: str = field(default="", repr=False)
+    """PEM; empty: the roots of this machine."""
+    server_name: str = ""
+    deadline: float = 5.0
+    """Seconds, for each request."""
+
+    async def serves(self) -> Answer:
+        """Whether `/v2/` answers, with or without asking for credentials."""
+        try:
+            async with self._ask("GET", "/v2/") as response:
+                if response.status in {200, 401}:
+                    return Answer(yes=True)
+                return Answer(yes=False, message=_unexpected(response))
+        except RegistryError as error:
+            return Answer(yes=False, message=str(error))
+
+    async def deletion_enabled(self) -> bool:
+        """Whether manifests can be deleted, found by deleting one that cannot exist. Raises RegistryError."""
+        async with self._ask("DELETE", f"/v2/{PROBE_REPOSITORY}/manifests/{ABSENT_DIGEST}") as response:
+            if response.status not in {404, 405}:
+                raise RegistryError(_unexpected(response), response.status)
+            return response.status == 404
+
+    async def writable(self) -> Answer:
+        """Whether the registry can write to its storage, found by beginning an upload and giving it up."""
+        try:
+            async with self._ask("POST", f"/v2/{PROBE_REPOSITORY}/blobs/uploads/") as response:
+                if response.status != 202:
+                    return Answer(yes=False, message=_unexpected(response))
+                upload = response.headers.get("Location", "")
+            async with self._ask("DELETE", upload) as response:
+                if response.status != 204:
+                    return Answer(yes=False, message=_unexpected(response))
+                return Answer(yes=True)
+        except RegistryError as error:
+            return Answer(yes=False, message=str(error))
+
+    async def catalog(self) -> list[str]:
+        """The names of all repositories. Raises RegistryError."""
+        return await self._list("/v2/_catalog", "repositories")
+
+    async def tags(self, repository: str) -> list[str]:
+        """The tags of a repository; none where its last one was deleted. Raises RegistryError (404: no such one)."""
+        return await self._list(f"/v2/{repository}/tags/list", "tags")
+
+    async def manifest_digest(self, repository: str, reference: str) -> str | None:
+        """The digest that a tag or digest stands for; None when there is no such manifest. Raises RegistryError."""
+        headers = {"Accept": ", ".join(_MANIFEST_TYPES)}
+        async with self._ask("HEAD", f"/v2/{repository}/manifests/{reference}", headers=headers) as response:
+            if response.status == 404:
+                return None
+            if response.status != 200:
+                raise RegistryError(_unexpected(response), response.status)
+            return response.headers["Docker-Content-Digest"]
+
+    async def delete_manifest(self, repository: str, digest: str) -> None:
+        """Delete a manifest and with it every tag of it. Raises RegistryError (405: deletion is off)."""
+        async with self._ask("DELETE", f"/v2/{repository}/manifests/{digest}") as response:
+            if response.status != 202:
+                raise RegistryError(_unexpected(response), response.status)
+
+    async def _list(self, path: str, what: str) -> list[str]:
+        found: list[str] = []
+        for _ in range(_MAX_PAGES):
+            async with self._ask("GET", path) as response:
+                if response.status != 200:
+                    raise RegistryError(_unexpected(response), response.status)
+                body: dict[str, Any] = await response.json()
+                found += body.get(what) or []
+                following = response.links.get("next")
+            if following is None:
+                return found
+            path = str(following["url"])
+        raise RegistryError(f"{self._origin}: the list of {what} has no end")
+
+    @property
+    def _origin(self) -> URL:
+        return URL.build(scheme=self.scheme, host=self.address, port=self.port)
+
+    def _url(self, path: str) -> URL:
+        """`path` on this registry; of an absolute URL that the registry gave, its path."""
+        given = URL(path, encoded=True)
+        return self._origin.join(given.relative() if given.absolute else given)
+
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, path: str, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(total=self.deadline)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=self._connector(), timeout=timeout) as session,
+                session.request(
+                    method,
+                    self._url(path),
+                    headers=headers,
+                    allow_redirects=False,
+                    server_hostname=self.server_name or None,
+                ) as response,
+            ):
+                yield response
+        except TimeoutError:
+            raise RegistryError(f"{self._origin}: no answer within {self.deadline:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise RegistryError(f"{self._origin}: {error or type(error).__name__}") from error
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        if self.scheme == "http":
+            return aiohttp.TCPConnector()
+        context = ssl.create_default_context(cadata=self.ca_bundle or None)
+        # As the nodes do: what is trusted ends the path, root or not, and a certificate needs no more than to verify.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return aiohttp.TCPConnector(ssl=context)
+
+
+def _unexpected(response: aiohttp.ClientResponse) -> str:
+    return f"{response.method} {response.url} answered {response.status} {response.reason}"
