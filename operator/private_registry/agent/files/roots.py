@@ -1,0 +1,204 @@
+"""The directories in which a container runtime looks registries up, one below the other: root, host, files.
+
+A host's directory is never there without its files: it is filled aside, renamed into place, and renamed away again.
+What does not begin with our marker is somebody else's: it is not changed, and where it is in the way, that is a
+conflict for a person to solve.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from private_registry.agent.files import atomic
+from private_registry.trust import marker
+from private_registry.trust.entry import LIMIT
+from private_registry.trust.hosts_toml import CA_FILE, FILE
+from private_registry.trust.node_files import HostDirectory
+
+_NAMES = (FILE, CA_FILE)  # in the order of removal: nobody is to find a hosts.toml without its CA
+_MADE = ".made-by-private-registry-operator"
+"""In a root that was not there before us."""
+
+
+class ConflictError(Exception):
+    """Somebody else's file or directory is in the way; the message names it and says what to do."""
+
+
+class HeldError(Exception):
+    """The directory still holds files of another registry, which is about to remove them."""
+
+    def __init__(self, host: str, holder: str) -> None:
+        super().__init__(f"{host} is still held by the registry {holder}")
+
+
+class RootNotVisibleError(Exception):
+    """The directory above the root does not exist, or is not mounted into the agent."""
+
+
+class Root:
+    """One root. Its methods block, and threads may share it. Each opens it anew: it may have been swapped."""
+
+    def __init__(self, host_root: Path, path: PurePosixPath) -> None:
+        self.path = path
+        self._host_root = host_root
+        self._lock = threading.Lock()
+
+    @property
+    def here(self) -> Path:
+        """Where the root is for us at this moment."""
+        return atomic.on_host(self._host_root, self.path)
+
+    def owners(self) -> dict[str, frozenset[str]]:
+        """The registries that have files here, each with its directories. Clears away what a crash left."""
+        with self._lock:
+            with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as parent:
+                atomic.discard_leftovers(parent)
+            with self._opened() as root:
+                if root is None:
+                    return {}
+                atomic.discard_leftovers(root)
+                found: dict[str, set[str]] = {}
+                for name in atomic.names(root):
+                    with atomic.subdirectory(root, name) as directory:
+                        for owner in _owners(directory) if directory is not None else ():
+                            found.setdefault(owner, set()).add(name)
+                if not found:
+                    self._unmake(root)
+                return {owner: frozenset(directories) for owner, directories in found.items()}
+
+    def apply(self, directory: HostDirectory, registry: str) -> int:
+        """Make a host's directory what it should be, and return how many writes that took: 0 when it was right.
+
+        Raises ConflictError and HeldError with nothing changed, RootNotVisibleError, and OSError.
+        """
+        with self._lock:
+            self._make()
+            with self._opened() as root:
+                if root is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+                self._refuse_shadow(root, directory)
+                with self._host(root, directory.host) as found:
+                    if found is not None and atomic.names(found):
+                        return self._repair(found, directory, registry)
+                atomic.create_directory(root, directory.host, {file.name: file.content for file in directory.files})
+                return len(directory.files)
+
+    def remove(self, host: str, registry: str) -> int:
+        """Remove a registry's files of one host, and the directory too unless somebody else has files in it.
+
+        Returns the number of files. Raises OSError.
+        """
+        with self._lock, self._opened() as root:
+            if root is None:
+                return 0
+            with atomic.subdirectory(root, host) as directory:
+                contents = _contents(directory) if directory is not None else {}
+                marked = {name for name, content in contents.items() if content and marker.owner(content) == registry}
+                if directory is None or not marked:
+                    return 0
+                # One that was truncated to nothing beside another of ours holds nobody's bytes.
+                ours = [name for name in _NAMES if name in marked or contents.get(name) == b""]
+                atomic.discard_leftovers(directory)
+                shared = set(atomic.names(directory)) > set(ours)
+                for name in ours if shared else ():
+                    os.unlink(name, dir_fd=directory)
+                    os.fsync(directory)
+            if not shared:
+                atomic.remove_directory(root, host)
+        self.owners()  # if that was the last, the root may have to go
+        return len(ours)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int | None]:
+        here = self.here
+        with atomic.opened(here.parent) if here.parent.exists() else contextlib.nullcontext() as parent:
+            if parent is None:
+                yield None
+                return
+            with atomic.subdirectory(parent, here.name) as root:
+                yield root
+
+    def _make(self) -> None:
+        """Make the root where there is none, with a note in it that it has to go again."""
+        here = self.here
+        if here.exists():
+            return
+        try:
+            with atomic.opened(here.parent) as parent:
+                atomic.create_directory(parent, here.name, {_MADE: b""})
+        except (FileNotFoundError, NotADirectoryError):
+            raise RootNotVisibleError(f"{self.path.parent} does not exist, or is not mounted into the agent") from None
+
+    def _unmake(self, root: int) -> None:
+        """Now that nothing of ours is in it: take the note out of the root, or all of it if it is otherwise empty."""
+        names = atomic.names(root)
+        if names == [_MADE]:
+            here = self.here
+            with atomic.opened(here.parent) as parent:
+                atomic.remove_directory(parent, here.name)
+        elif _MADE in names:
+            os.unlink(_MADE, dir_fd=root)
+
+    def _refuse_shadow(self, root: int, directory: HostDirectory) -> None:
+        shadow = directory.shadow
+        if shadow is not None and atomic.exists(root, shadow):
+            raise ConflictError(
+                f"{self.path / shadow} is there, and the runtime reads it instead of {directory.host}: "
+                "remove it, or whatever writes it"
+            )
+
+    @contextlib.contextmanager
+    def _host(self, root: int, host: str) -> Iterator[int | None]:
+        with atomic.subdirectory(root, host) as directory:
+            if directory is None and atomic.exists(root, host):
+                raise ConflictError(f"{self.path / host} is no directory, and not ours: remove it")
+            yield directory
+
+    def _repair(self, found: int, directory: HostDirectory, registry: str) -> int:
+        """Bring a directory that is in use to what it should be, file by file."""
+        wanted = {file.name: file.content for file in directory.files}
+        contents = _contents(found)
+        if not contents:
+            raise ConflictError(
+                f"{self.path / directory.host} has files of somebody else: remove it, or what writes it"
+            )
+        for name, content in contents.items():
+            self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
+        atomic.discard_leftovers(found)
+        writes = 0
+        for name, content in wanted.items():
+            if contents.get(name) != content:
+                atomic.replace(found, name, content)
+                writes += 1
+        for name in contents.keys() - wanted.keys():
+            os.unlink(name, dir_fd=found)
+            os.fsync(found)
+            writes += 1
+        return writes
+
+    def _refuse_foreign(self, host: str, name: str, content: bytes | None, wanted: bytes, registry: str) -> None:
+        path = self.path / host / name
+        if content is None:
+            raise ConflictError(f"{path} is no regular file of ours: remove it")
+        owner = marker.owner(content)
+        if owner == registry or wanted.startswith(content):  # a truncation may have taken our marker
+            return
+        if owner is not None:
+            raise HeldError(host, owner)
+        raise ConflictError(f"{path} is not ours and stays as it is: remove it, or whatever writes it")
+
+
+def _contents(directory: int) -> dict[str, bytes | None]:
+    """What is in the files of our names; None for one that cannot be ours."""
+    contents = {}
+    for name in _NAMES:
+        with contextlib.suppress(FileNotFoundError):
+            contents[name] = atomic.read(directory, name, 2 * LIMIT)
+    return contents
+
+
+def _owners(directory: int) -> set[str]:
+    return {owner for content in _contents(directory).values() if content and (owner := marker.owner(content))}
