@@ -58,13 +58,7 @@ class Registry:
 
     async def serves(self) -> Answer:
         """Whether `/v2/` answers, with or without asking for credentials."""
-        try:
-            async with self._ask("GET", "/v2/") as response:
-                if response.status in {200, 401}:
-                    return Answer(yes=True)
-                return Answer(yes=False, message=_unexpected(response))
-        except RegistryError as error:
-            return Answer(yes=False, message=str(error))
+        return await self._expect("GET", "/v2/", 200, 401)
 
     async def deletion_enabled(self) -> bool:
         """Whether manifests can be deleted, found by deleting one that cannot exist. Raises RegistryError."""
@@ -74,18 +68,12 @@ class Registry:
             return response.status == 404
 
     async def writable(self) -> Answer:
-        """Whether the registry can write to its storage, found by beginning an upload and giving it up."""
-        try:
-            async with self._ask("POST", f"/v2/{PROBE_REPOSITORY}/blobs/uploads/") as response:
-                if response.status != 202:
-                    return Answer(yes=False, message=_unexpected(response))
-                upload = response.headers.get("Location", "")
-            async with self._ask("DELETE", upload) as response:
-                if response.status != 204:
-                    return Answer(yes=False, message=_unexpected(response))
-                return Answer(yes=True)
-        except RegistryError as error:
-            return Answer(yes=False, message=str(error))
+        """Whether the registry can write to its storage, found by beginning an upload.
+
+        It is not cancelled: what a cancelled upload leaves behind stays for ever, what one that was only begun leaves
+        is removed by the registry's own purge after a week.
+        """
+        return await self._expect("POST", f"/v2/{PROBE_REPOSITORY}/blobs/uploads/", 202)
 
     async def catalog(self) -> list[str]:
         """The names of all repositories. Raises RegistryError."""
@@ -110,6 +98,14 @@ class Registry:
         async with self._ask("DELETE", f"/v2/{repository}/manifests/{digest}") as response:
             if response.status != 202:
                 raise RegistryError(_unexpected(response), response.status)
+
+    async def _expect(self, method: str, path: str, *statuses: int) -> Answer:
+        try:
+            async with self._ask(method, path) as response:
+                yes = response.status in statuses
+                return Answer(yes=yes, message="" if yes else _unexpected(response))
+        except RegistryError as error:
+            return Answer(yes=False, message=str(error))
 
     async def _list(self, path: str, what: str) -> list[str]:
         found: list[str] = []
