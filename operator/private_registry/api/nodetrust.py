@@ -5,14 +5,14 @@ One per Linux node, made by the operator (spec) and reported into by that node's
 
 from pydantic import ConfigDict, Field
 
-from private_registry.api.registry import Model
+from private_registry.api.registry import LabelValue, Model
 
 MAX_MESSAGE = 1024
 """Characters of a message; an agent cuts what a runtime told it."""
 
 
 class NodeTrustSpec(Model):
-    node_labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    node_labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
     """The node's labels that selectors of registries use: an agent cannot read Nodes."""
 
 

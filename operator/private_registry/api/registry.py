@@ -3,7 +3,7 @@
 The CRD in crds/ is the authority; a contract test holds these models against its schema, field by field.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -28,11 +28,15 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
+LabelValue = Annotated[str, Field(max_length=63)]
+Quantity = int | Annotated[str, Field(max_length=32)]
+
+
 class Storage(Model):
     """Where the images are kept."""
 
     delete_enabled: bool = True
-    size: str | None = None
+    size: str | None = Field(default=None, max_length=32)
     storage_class_name: str | None = Field(default=None, max_length=253)
     access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
     claim_name: str | None = Field(default=None, min_length=1, max_length=253)
@@ -59,13 +63,13 @@ class NodeTrustSpec(Model):
     """Which nodes trust the registry, and under which further names."""
 
     enabled: bool = True
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16)
-    additional_hosts: tuple[str, ...] = Field(default=(), max_length=16)
+    node_selector: dict[str, LabelValue] = Field(default_factory=dict, max_length=16)
+    additional_hosts: tuple[Annotated[str, Field(max_length=259)], ...] = Field(default=(), max_length=16)
 
 
 class Resources(Model):
-    requests: dict[str, int | str] = Field(default={"cpu": "100m", "memory": "128Mi"}, max_length=8)
-    limits: dict[str, int | str] = Field(default_factory=dict, max_length=8)
+    requests: dict[str, Quantity] = Field(default={"cpu": "100m", "memory": "128Mi"}, max_length=8)
+    limits: dict[str, Quantity] = Field(default_factory=dict, max_length=8)
 
 
 class PullSecret(Model):
@@ -75,7 +79,7 @@ class PullSecret(Model):
 class Scheduling(Model):
     """Passed into the registry's pod as it is; the API server is its judge."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16)
+    node_selector: dict[str, LabelValue] = Field(default_factory=dict, max_length=16)
     tolerations: tuple[dict[str, Any], ...] = Field(default=(), max_length=16)
     affinity: dict[str, Any] = Field(default_factory=dict)
     priority_class_name: str | None = Field(default=None, max_length=253)
