@@ -27,7 +27,6 @@ def run(
     log: Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: Path | None = None,
     timeout: float | None = None,
 ) -> None:
     """Run a program to its end and append what it prints to `log`. `env` is added to the environment.
@@ -35,13 +34,13 @@ def run(
     Raises CommandError when it ends with a non-zero status, cannot be started, or takes longer than `timeout` seconds.
     """
     command = " ".join(str(word) for word in argv)
-    with log.open("ab") as out, open(stdin or os.devnull, "rb") as given:
+    with log.open("ab") as out:
         out.write(f"$ {command}\n".encode())
         out.flush()
         try:
             done = subprocess.run(
                 [*DIE_WITH_PARENT, *argv],
-                stdin=given,
+                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,

@@ -54,20 +54,6 @@ def answers() -> bool:
     return True
 
 
-def environment() -> dict[str, str]:
-    """Return what `docker build` needs: a client without the buildx plugin can only use the classic builder."""
-    try:
-        output("docker", "buildx", "version")
-    except CommandError:
-        return {"DOCKER_BUILDKIT": "0"}
-    return {}
-
-
-def image_id(name: str) -> str | None:
-    """Return the id of an image, or None when there is no such image."""
-    return output("docker", "images", "--quiet", "--no-trunc", name).partition("\n")[0] or None
-
-
 def missing_packages() -> list[str]:
     """Return the Debian packages that a daemon of ours, and building, need and that are not installed."""
     return [package for program, package in PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
@@ -174,7 +160,7 @@ def _clear_up(cache: Path) -> None:
 
 
 def _processes(program: str, word: str) -> Iterator[int]:
-    """Yield the ids of the processes whose name begins with `program` and that have `word` in one of their arguments."""
+    """Yield the ids of the processes whose name begins with `program` and whose arguments contain `word`."""
     for entry in Path("/proc").iterdir():
         try:
             if (entry / "comm").read_text().startswith(program) and word in (entry / "cmdline").read_text():

@@ -16,7 +16,7 @@ def cache_directory() -> Path:
 
 
 def unmount_below(directory: Path) -> None:
-    """Unmount everything that is mounted below `directory`, innermost first (a process that was killed unmounts nothing)."""
+    """Unmount what is mounted below `directory`, innermost first (a process that was killed has unmounted nothing)."""
     below = f"{directory.resolve()}/"
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in sorted((each for each in mounted if each.startswith(below)), reverse=True):

@@ -5,7 +5,6 @@ directives, and one module for everything would give each program the dependenci
 """
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ class Programs:
 
     name: str
     version: str
-    packages: dict[str, str]  # name of the program: its package
+    packages: dict[str, str]  # name of the program: its package, empty for a main.go that needs none
     ldflags: str = ""
     tags: str = ""
     main: Path | None = None  # a main.go of ours, in place of the module's own command
@@ -52,7 +51,8 @@ def build(programs: Programs, cache: Path, log: Path) -> Path:
     go("mod", "init", "programs")
     for name, version in programs.modules.items():
         go("mod", "edit", f"-replace={name}={name}@{version}")
-    go("get", *(f"{package}@{programs.version}" for package in missing.values()))
+    if packages := [f"{package}@{programs.version}" for package in missing.values() if package]:
+        go("get", *packages)
     if programs.main:
         shutil.copy(programs.main, module / "main.go")
     flags = ("-tags", programs.tags, "-ldflags", f"-s -w {programs.ldflags}")
@@ -62,7 +62,7 @@ def build(programs: Programs, cache: Path, log: Path) -> Path:
         [(name, package)] = missing.items()
         go("build", *flags, "-o", str(made / name), "." if programs.main else package)
     for name in missing:
-        os.replace(made / name, target / name)
+        (made / name).replace(target / name)
     return target
 
 
@@ -107,3 +107,17 @@ REGISTRY = Programs(
     {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
     ldflags=f"-X github.com/distribution/distribution/v3/version.version={versions.REGISTRY}",
 )
+COREDNS = Programs(
+    "coredns",
+    versions.COREDNS,
+    {"coredns": "github.com/coredns/coredns/coremain"},
+    main=DATA / "coredns" / "main.go",
+)
+KIND = Programs("kind", versions.KIND, {"kind": "sigs.k8s.io/kind"})
+CRICTL = Programs("crictl", versions.CRICTL, {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"})
+LOCAL_PATH = Programs(
+    "local-path-provisioner",
+    versions.LOCAL_PATH_PROVISIONER,
+    {"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
+)
+PAUSE = Programs("pause", versions.PAUSE_TAG, {"pause": ""}, main=DATA / "pause" / "main.go")

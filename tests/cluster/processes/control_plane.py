@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ ABSENT_CONTROLLERS = "*,-node-ipam-controller,-node-lifecycle-controller,-taint-
 class ControlPlane:
     """An API server with its audit log, everything below `directory`. Objects live; nothing schedules or runs pods.
 
-    `version` is Kubernetes' (an older one must have been built by `parts --kubernetes`), `service_cidr` one range or two
+    `version` is Kubernetes' (an older one must have been built, by `parts --oldest`), `service_cidr` one range, or two
     of both families, separated by a comma, the primary one first; `flags` are added to the API server's.
     """
 
@@ -98,6 +99,7 @@ class ControlPlane:
             ],
             log=directory / "kube-apiserver.log",
             ready=lambda: self._get("/readyz"),
+            grace=2,  # it would wait for the end of every watch
         )
         self.controllers = Process(
             [
@@ -176,7 +178,11 @@ class ControlPlane:
 
 
 def _get(url: str, token: str | None = None, context: ssl.SSLContext | None = None) -> bytes:
-    """GET, or raise OSError (urllib's errors are)."""
+    """Return the body of a 200, or raise OSError."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    with urllib.request.urlopen(request, timeout=5, context=context) as answer:
-        return bytes(answer.read())
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            raise OSError(f"{url}: {refusal}: {refusal.read().decode(errors='replace')}") from None

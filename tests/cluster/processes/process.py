@@ -54,15 +54,20 @@ class Process:
         log: Path,
         ready: Callable[[], object],
         within: float = 60,
+        grace: float = 15,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe the server; nothing is started. `ready` answers truthy, or raises OSError as long as it is not."""
+        """Describe the server; nothing is started. `ready` answers truthy, or raises OSError as long as it is not.
+
+        It has `within` seconds to become ready, and `grace` seconds to end when it is told to.
+        """
         self.log = log
         self.name = Path(argv[0]).name
         self._argv = [str(word) for word in argv]
         self._env = {**os.environ, **(env or {})}
         self._ready = ready
         self._within = within
+        self._grace = grace
         self._running: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,13 +102,13 @@ class Process:
             self.stop()
             raise NotReadyError(f"{late}; the end of {self.log}:\n{tail(self.log)}") from late
 
-    def stop(self, within: float = 15) -> None:
-        """End the server as its administrator would, and after `within` seconds by force."""
+    def stop(self) -> None:
+        """End the server as its administrator would, and when its time is up by force."""
         if self._running is None:
             return
         self._running.terminate()
         try:
-            self._running.wait(within)
+            self._running.wait(self._grace)
         except subprocess.TimeoutExpired:
             self.kill()
         self._running = None
@@ -116,6 +121,6 @@ class Process:
             self._running = None
 
     def restart(self) -> None:
-        """Stop the server, start it again with what it has on disk, and wait until it is ready. Raises NotReadyError."""
+        """Stop the server and start it again with what it has on disk. Raises NotReadyError."""
         self.stop()
         self.start()
