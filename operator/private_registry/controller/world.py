@@ -26,6 +26,9 @@ class World:
     deployments: dict[str, Object] = field(default_factory=dict)
     """Of registries, by the key of their registry."""
 
+    complete: bool = False
+    """Whether the marker is there that lets agents undo entries."""
+
     def keys(self) -> Iterable[str]:
         """Of all registries."""
         return tuple(self.registries)

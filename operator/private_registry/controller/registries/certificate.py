@@ -16,7 +16,7 @@ from private_registry import pki
 from private_registry.api.conditions import Reason
 from private_registry.api.hosts import InvalidHostError, Rules, parse_host
 from private_registry.api.registry import PrivateRegistry
-from private_registry.controller.registries.problem import Problem
+from private_registry.controller.health.problem import Problem
 
 Object = dict[str, Any]
 

@@ -15,12 +15,13 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.quantity import InvalidQuantityError, parse_quantity
 from private_registry.api.registry import PrivateRegistry
-from private_registry.controller.registries import certificate, diagnosis, rollout
+from private_registry.controller.health import diagnosis, rollout
+from private_registry.controller.health.problem import Concern, Problem
+from private_registry.controller.health.rollout import Rollout
+from private_registry.controller.registries import certificate
 from private_registry.controller.registries.certificate import Chance, Serving
 from private_registry.controller.registries.drift import drifted, is_ours, is_retained, stamped
 from private_registry.controller.registries.observe import Observed, configurations
-from private_registry.controller.registries.problem import Concern, Problem
-from private_registry.controller.registries.rollout import Rollout
 from private_registry.controller.settings import Settings
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
@@ -58,6 +59,15 @@ Write = Create | Apply | Delete
 
 
 @dataclass(frozen=True)
+class Blocker:
+    """Another registry whose rollout after an upgrade of the operator is not complete: one at a time."""
+
+    key: str
+    failing: bool
+    """The upgrade stops here until someone has seen to it."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a plan depends on beside the registry and its own objects."""
 
@@ -73,8 +83,7 @@ class Facts:
     """Further hosts of registries that asked for them first, with those registries."""
     claim_user: str = ""
     """Another registry that uses the claim this one names."""
-    upgrade_blocked_by: str = ""
-    """Another registry whose rollout after an upgrade of the operator is not complete."""
+    upgrade_blocker: Blocker | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,7 @@ class Plan:
     serving: Serving | None = None
     entry: trust.Entry | None = None
     rollout: Rollout = rollout.ABSENT
-    queued_behind: str = ""
-    """The registry whose rollout this one's upgrade waits for."""
+    queued_behind: Blocker | None = None
 
 
 def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
@@ -122,7 +130,7 @@ class _Draft:
         self._serving: Serving | None = None
         self._entry: trust.Entry | None = None
         self._configuration = ""
-        self._queued_behind = ""
+        self._queued_behind: Blocker | None = None
         self._storage_usable = True
         self.waiting = ""
 
@@ -232,7 +240,7 @@ class _Draft:
             if self._rollout.busy:
                 self.waiting = "the rollout before the next one"
                 return
-            if is_upgrade and (blocker := self._facts.upgrade_blocked_by):
+            if is_upgrade and (blocker := self._facts.upgrade_blocker):
                 self._queued_behind = blocker
                 return
             annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
@@ -374,13 +382,8 @@ def load_balancer_hosts(service: Object | None) -> tuple[str, ...]:
     return tuple(each[key] for each in ingress for key in ("ip", "hostname") if each.get(key))
 
 
-def plan_deletion(registry: PrivateRegistry, seen: Observed) -> tuple[Write, ...]:
+def plan_deletion(registry: PrivateRegistry, seen: Observed) -> tuple[Delete, ...]:
     """The deletes once no node trusts the registry any more: everything of ours, the claim by its policy."""
-    kept = [kinds.CLAIM.kind] if registry.spec.storage.reclaim_policy == "Retain" else []
+    kept = {kinds.CLAIM.kind} if registry.spec.storage.reclaim_policy == "Retain" else set()
     ours = [obj for obj in seen.objects.values() if is_ours(obj, registry.uid) and obj["kind"] not in kept]
-    pods = [
-        pod
-        for pod in seen.pods
-        if is_ours(pod, registry.uid) and pod["metadata"]["labels"].get(names.COMPONENT) == IMAGE_PROOF
-    ]
-    return tuple(Delete(obj) for obj in (*ours, *pods) if not obj["metadata"].get("deletionTimestamp"))
+    return tuple(Delete(obj) for obj in ours if not obj["metadata"].get("deletionTimestamp"))

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry
-from private_registry.controller.registries import diagnosis
-from private_registry.controller.registries.problem import Problem
+from private_registry.controller.health import diagnosis
+from private_registry.controller.health.problem import Problem
 from private_registry.registry.deployment import Strategy
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 

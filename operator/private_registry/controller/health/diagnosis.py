@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from private_registry.api.conditions import Reason
-from private_registry.controller.registries.problem import Concern, Problem
+from private_registry.controller.health.problem import Concern, Problem
 
 Object = dict[str, Any]
 

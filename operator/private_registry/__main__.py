@@ -1,0 +1,139 @@
+"""The `private-registry` command: `operator` runs in one pod, `agent` on every node.
+
+Each imports its own room only when it runs: an agent would otherwise pay for the operator's libraries on every node.
+"""
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import Callable
+from functools import reduce
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import click
+
+from private_registry import __version__, log
+from private_registry.api import names
+from private_registry.api.hosts import Network, Rules
+from private_registry.kube.login import LoginError, login
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class _Cidr(click.ParamType[Network]):
+    name = "cidr"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        try:
+            return ip_network(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_COMMON = (
+    click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Kubeconfig file; absent: the pod's account."),
+    click.option("--context", help="Context of the kubeconfig file; absent: its current one."),
+    click.option(
+        "--agents-namespace", default=names.AGENTS_NAMESPACE, show_default=True, help="Where agents and entries live."
+    ),
+    click.option("--cluster-domain", help="DNS domain of the cluster; absent: as /etc/resolv.conf says."),
+    click.option(
+        "--service-cidr",
+        "service_ranges",
+        type=_Cidr(),
+        multiple=True,
+        help="Address range of the cluster's Services, once per family; absent: as the ServiceCIDR objects say, which "
+        "there are from Kubernetes 1.33 on.",
+    ),
+    click.option(
+        "--allowed-hosts",
+        multiple=True,
+        metavar="PATTERN",
+        help="Shell pattern of hosts that additionalHosts may name, such as '*.registry.example.com'; repeatable. "
+        "Operator and agents need the same ones. None by default.",
+    ),
+    click.option("--health-port", default=8080, show_default=True, help="Port of /healthz, /readyz and /metrics."),
+    click.option("--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True),
+    click.option(
+        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    ),
+)
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that both programs have."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_COMMON), command)
+
+
+@click.group(context_settings={"max_content_width": 120})
+@click.version_option(__version__)
+def main() -> None:
+    """One `kubectl apply` of a PrivateRegistry, and every node of the cluster pulls from it."""
+
+
+@main.command()
+@_common
+@click.option(
+    "--namespace",
+    envvar="POD_NAMESPACE",
+    default=names.OPERATOR_NAMESPACE,
+    show_default=True,
+    help="Of the operator: where its Lease and the cluster's CA are.",
+)
+@click.option("--identity", envvar="POD_NAME", help="Name of this candidate for the Lease; absent: the host's name.")
+@click.option("--registry-image", envvar="REGISTRY_IMAGE", help="Image of registries that name none.")
+def operator(
+    kubeconfig: str | None,
+    context: str | None,
+    agents_namespace: str,
+    namespace: str,
+    identity: str | None,
+    registry_image: str | None,
+    health_port: int,
+    log_format: log.Format,
+    log_level: str,
+    **rules: Any,
+) -> None:
+    """Run registries: their Deployments, Services, certificates, trust entries and status."""
+    from private_registry.controller import main as controller  # noqa: PLC0415
+    from private_registry.controller.settings import DEFAULT_IMAGE, Settings  # noqa: PLC0415
+    from private_registry.kube.lease import LeadershipLostError  # noqa: PLC0415
+
+    log.setup(log_format, log_level)
+    settings = Settings(
+        rules=_rules(**rules),
+        namespace=namespace,
+        agents_namespace=agents_namespace,
+        registry_image=registry_image or DEFAULT_IMAGE,
+    )
+    who = identity or f"{socket.gethostname()}-{os.getpid()}"
+    try:
+        credentials = login(kubeconfig, context)
+        asyncio.run(controller.run(credentials, settings, identity=who, health_port=health_port))
+    except (LoginError, controller.UnsupportedClusterError, LeadershipLostError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _rules(cluster_domain: str | None, service_ranges: tuple[Network, ...], allowed_hosts: tuple[str, ...]) -> Rules:
+    return Rules(
+        cluster_domain=cluster_domain or _domain_of_pod(),
+        service_ranges=service_ranges,
+        allowed_hosts=allowed_hosts,
+    )
+
+
+def _domain_of_pod() -> str:
+    """The cluster's domain, from the search list that the kubelet gives to pods: `NAMESPACE.svc.DOMAIN` comes first."""
+    try:
+        text = RESOLV_CONF.read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^search\s.*?\bsvc\.([a-z0-9.-]+)", text, re.MULTILINE)
+    return found.group(1).rstrip(".") if found else Rules.cluster_domain
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The fleet loop: what belongs to no single registry. It is the only writer of the CA, of NodeTrust objects (not of
+their status) and of the marker without which agents undo nothing.
+"""
+
+import base64
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from private_registry import pki
+from private_registry.api import names
+from private_registry.controller import metrics
+from private_registry.controller.engine import Next
+from private_registry.controller.registries.certificate import Chance
+from private_registry.controller.settings import Settings
+from private_registry.controller.world import World, is_linux, registry_key
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube
+from private_registry.trust.entry import LABELS as ENTRY_LABELS
+
+Object = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+KEY: Final = "fleet"
+CA_SECRET: Final = "private-registry-ca"  # noqa: S105
+
+_OPERATOR_LABELS: Final = {names.PART_OF: names.MANAGER, names.MANAGED_BY: names.MANAGER}
+
+
+class Fleet:
+    """Reconciles the one key KEY."""
+
+    def __init__(self, kube: Kube, world: World, settings: Settings, chance: Chance) -> None:
+        self._kube = kube
+        self._world = world
+        self._settings = settings
+        self._chance = chance
+        self.authority: pki.Authority | None = None
+        """The cluster's CA, once it has been made or read."""
+
+    async def prepare(self) -> None:
+        """Read the CA, or make it: nothing else can begin without it."""
+        live = await self._kube.get(kinds.SECRET, self._settings.namespace, CA_SECRET)
+        if live is None:
+            made = pki.create_authority(self._chance.key(), serial=self._chance.serial(), now=datetime.now(UTC))
+            live = await self._create(_ca_secret(made, self._settings.namespace))
+            logger.info("made the cluster's CA", extra={"secret": f"{self._settings.namespace}/{CA_SECRET}"})
+        data = live["data"]
+        cert_pem, key_pem = (base64.b64decode(data[key]).decode() for key in ("tls.crt", "tls.key"))
+        self.authority = pki.Authority(cert_pem, key_pem)
+
+    async def reconcile(self, _: str) -> Next:
+        nodes = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE)).items}
+        node_trusts = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE_TRUST)).items}
+        registries = (await self._kube.list(kinds.PRIVATE_REGISTRY)).items
+        self._forget_missed_deletions(nodes, node_trusts)
+        selectors = selected_labels(registries)
+        for name, node in nodes.items():
+            if is_linux(node):
+                await self._node_trust(node, node_trusts.get(name), selectors)
+        await self._entries(registries)
+        return Next()
+
+    def _forget_missed_deletions(self, nodes: dict[str, Object], node_trusts: dict[str, Object]) -> None:
+        """A watch that had to begin anew tells nothing of what went meanwhile."""
+        for known, live in ((self._world.nodes, nodes), (self._world.node_trusts, node_trusts)):
+            for name in set(known) - set(live):
+                del known[name]
+
+    async def _node_trust(self, node: Object, live: Object | None, selectors: frozenset[str]) -> None:
+        desired = node_trust(node, selectors)
+        if live is None:
+            await self._create(desired)
+        elif (live.get("spec") or {}).get("nodeLabels", {}) != desired["spec"]["nodeLabels"]:
+            metrics.WRITES.labels("merge", "NodeTrust").inc()
+            # A merge would keep the labels that have left the node.
+            await self._kube.replace({**live, "spec": desired["spec"]})
+
+    async def _entries(self, registries: Iterable[Object]) -> None:
+        """Entries of registries that are gone go; the marker comes when every entry that nodes know is back."""
+        namespace = self._settings.agents_namespace
+        labels = ",".join(f"{key}={value}" for key, value in ENTRY_LABELS.items())
+        entries = {
+            registry_key(obj): obj for obj in (await self._kube.list(kinds.CONFIG_MAP, namespace, labels=labels)).items
+        }
+        known = {names.key(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in registries}
+        for key, entry in entries.items():
+            if key not in known:
+                logger.warning("an entry without registry goes", extra={"entry": entry["metadata"]["name"]})
+                metrics.WRITES.labels("delete", "ConfigMap").inc()
+                await self._kube.delete(entry)
+        missing = [key for key, obj in known.items() if _was_published(obj) and key not in entries]
+        if missing:
+            logger.info("entries to be published again before agents may undo anything", extra={"registries": missing})
+            return
+        if await self._kube.get(kinds.CONFIG_MAP, namespace, names.COMPLETE) is None:
+            await self._create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": names.COMPLETE, "namespace": namespace, "labels": dict(_OPERATOR_LABELS)},
+                }
+            )
+
+    async def _create(self, obj: Object) -> Object:
+        metrics.WRITES.labels("create", obj["kind"]).inc()
+        return await self._kube.create(obj)
+
+
+def selected_labels(registries: Iterable[Object]) -> frozenset[str]:
+    """Keys of the node labels that some registry selects by."""
+    return frozenset(
+        key for obj in registries for key in ((obj.get("spec") or {}).get("nodeTrust") or {}).get("nodeSelector") or {}
+    )
+
+
+def node_trust(node: Object, selectors: frozenset[str]) -> Object:
+    """The NodeTrust of a node: it goes with the node, and tells its agent the labels that matter."""
+    metadata = node["metadata"]
+    labels = metadata.get("labels") or {}
+    owner = {"apiVersion": "v1", "kind": "Node", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": kinds.NODE_TRUST.kind,
+        "metadata": {"name": metadata["name"], "labels": dict(_OPERATOR_LABELS), "ownerReferences": [owner]},
+        "spec": {"nodeLabels": {key: labels[key] for key in sorted(selectors) if key in labels}},
+    }
+
+
+def _was_published(registry: Object) -> bool:
+    """Whether nodes have an entry of this registry that is to stay."""
+    spec, status = registry.get("spec") or {}, registry.get("status") or {}
+    return bool(
+        status.get("entryHash")
+        and (spec.get("nodeTrust") or {}).get("enabled", True)
+        and not registry["metadata"].get("deletionTimestamp")
+    )
+
+
+def _ca_secret(authority: pki.Authority, namespace: str) -> Object:
+    parts = {"tls.crt": authority.cert_pem, "tls.key": authority.key_pem}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": CA_SECRET, "namespace": namespace, "labels": dict(_OPERATOR_LABELS)},
+        "type": "kubernetes.io/tls",
+        "data": {key: base64.b64encode(pem.encode()).decode() for key, pem in parts.items()},
+    }

@@ -1,0 +1,176 @@
+"""kopf's part: it logs in and watches; a handler remembers what it saw and wakes whom it concerns, nothing else.
+
+Every watch is filtered by the API server, so that a cluster's other Deployments and Pods never reach this process.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from private_registry.api import names
+from private_registry.controller import fleet
+from private_registry.controller.engine import Engine
+from private_registry.controller.world import World, is_true, registry_key
+from private_registry.kube import kinds
+from private_registry.kube.kinds import Kind
+from private_registry.kube.login import Credentials
+
+Object = dict[str, Any]
+
+GONE = "DELETED"
+"""The type of the event of an object that is no more; every other type tells what the object is now."""
+
+_OURS = f"{names.PART_OF}={names.MANAGER}"
+_CHILDREN = (kinds.SERVICE, kinds.CONFIG_MAP, kinds.CLAIM)
+_FILTERED = (*_CHILDREN, kinds.DEPLOYMENT, kinds.POD)
+
+
+class Watches:
+    """The handlers of one operator."""
+
+    def __init__(self, world: World, registries: Engine, fleet_engine: Engine) -> None:
+        self._world = world
+        self._registries = registries
+        self._fleet = fleet_engine
+
+    def registry(self, body: Object, change: str | None) -> None:
+        key = _key(body)
+        before = self._world.registries.get(key)
+        if change == GONE:
+            self._world.registries.pop(key, None)
+        else:
+            self._world.registries[key] = body
+        self._registries.wake(key)
+        if change == GONE or before is None or _selects(before) != _selects(body):
+            self._fleet.wake(fleet.KEY)
+        if _claims(before) | _claims(body) and (change == GONE or _claims(before) != _claims(body)):
+            # What it asks for may be free for others now, or theirs no longer.
+            self._registries.wake_all(self._world.keys())
+
+    def child(self, body: Object, change: str | None) -> None:
+        if body["metadata"]["name"] == names.COMPLETE:
+            self._world.complete = change != GONE
+            self._fleet.wake(fleet.KEY)
+        elif key := registry_key(body):
+            self._registries.wake(key)
+            if not self._world.complete:
+                self._fleet.wake(fleet.KEY)
+
+    def deployment(self, body: Object, change: str | None) -> None:
+        key = registry_key(body)
+        if key is None:
+            return
+        if change == GONE:
+            self._world.deployments.pop(key, None)
+        else:
+            self._world.deployments[key] = body
+        self._registries.wake(key)
+        if (body["metadata"].get("annotations") or {}).get(names.ROLLED_OUT_FOR) == "upgrade":
+            self._registries.wake_all(self._world.keys())
+
+    def pod(self, body: Object, change: str | None) -> None:
+        if (body["metadata"].get("labels") or {}).get(names.COMPONENT) != "agent":
+            if key := registry_key(body):
+                self._registries.wake(key)
+            return
+        before = self._world.agent_ready()
+        if change == GONE:
+            self._world.agent_pods.pop(_key(body), None)
+        else:
+            self._world.agent_pods[_key(body)] = body
+        if self._world.agent_ready() != before:
+            self._registries.wake_all(self._world.keys())
+
+    def node(self, body: Object, change: str | None) -> None:
+        name = body["metadata"]["name"]
+        before = self._world.nodes.get(name)
+        if change == GONE:
+            self._world.nodes.pop(name, None)
+        else:
+            self._world.nodes[name] = body
+        if change == GONE or before is None or _counts(before) != _counts(body):
+            self._fleet.wake(fleet.KEY)
+            self._registries.wake_all(self._world.keys())
+
+    def node_trust(self, body: Object, change: str | None) -> None:
+        name = body["metadata"]["name"]
+        before = _rows(self._world.node_trusts.get(name))
+        if change == GONE:
+            self._world.node_trusts.pop(name, None)
+            self._fleet.wake(fleet.KEY)
+        else:
+            self._world.node_trusts[name] = body
+        after = {} if change == GONE else _rows(body)
+        self._registries.wake_all(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _key(body: Object) -> str:
+    return names.key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def _selects(registry: Object) -> object:
+    """What of a registry concerns the fleet."""
+    trust = (registry.get("spec") or {}).get("nodeTrust") or {}
+    return trust.get("nodeSelector"), bool(registry["metadata"].get("deletionTimestamp"))
+
+
+def _claims(registry: Object | None) -> frozenset[str]:
+    """What of a registry only one can have."""
+    spec = (registry or {}).get("spec") or {}
+    claim = (spec.get("storage") or {}).get("claimName")
+    hosts = (spec.get("nodeTrust") or {}).get("additionalHosts") or []
+    return frozenset([*hosts, *([f"claim {claim}"] if claim else [])])
+
+
+def _counts(node: Object) -> object:
+    """What of a node decides whether it is desired."""
+    return node["metadata"].get("labels"), is_true(node, "Ready")
+
+
+def _rows(node_trust: Object | None) -> Mapping[str, object]:
+    rows = ((node_trust or {}).get("status") or {}).get("registries") or []
+    return {row["registry"]: row for row in rows}
+
+
+def register(watches: Watches, credentials: Credentials) -> kopf.OperatorRegistry:
+    """Kopf's registry of handlers."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=credentials.ca_path,
+            token=credentials.token(),
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.key_path,
+            insecure=not credentials.verify,
+        )
+
+    def watch(kind: Kind, handle: Callable[[Object, str | None], None]) -> None:
+        async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+            handle(dict(event["object"]), event["type"])
+
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"watch-{kind.plural}")(on_event)
+
+    watch(kinds.PRIVATE_REGISTRY, watches.registry)
+    watch(kinds.NODE, watches.node)
+    watch(kinds.NODE_TRUST, watches.node_trust)
+    watch(kinds.DEPLOYMENT, watches.deployment)
+    watch(kinds.POD, watches.pod)
+    for kind in _CHILDREN:
+        watch(kind, watches.child)
+    return registry
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings: no discovery of namespaces and CRDs, filtered watches, our name on events."""
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True
+    chosen.posting.reporting_component = names.MANAGER
+    chosen.posting.reporting_instance = names.MANAGER
+    chosen.networking.connect_timeout = 10
+    for kind in _FILTERED:
+        chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = _OURS
+    return chosen

@@ -1,0 +1,155 @@
+"""The operator's process: lead, read the CA, reconcile until told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+from collections.abc import Coroutine
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import kopf
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from private_registry.controller import fleet as fleet_room
+from private_registry.controller import handlers, metrics
+from private_registry.controller.engine import Engine
+from private_registry.controller.fleet import Fleet
+from private_registry.controller.registries.certificate import Chance
+from private_registry.controller.registries.loop import RegistryLoop
+from private_registry.controller.settings import Settings
+from private_registry.controller.status_server import StatusServer
+from private_registry.controller.world import World
+from private_registry.kube import kinds
+from private_registry.kube.client import ApiError, Kube, NotFoundError
+from private_registry.kube.lease import Lease
+from private_registry.kube.login import Credentials
+
+logger = logging.getLogger(__name__)
+
+OLDEST = (1, 30)
+"""Kubernetes: admission policies, node names in tokens and the preStop sleep are there from this version on."""
+LEASE = "private-registry-operator"
+
+
+class UnsupportedClusterError(Exception):
+    """This cluster cannot be served; the message says why and what to do."""
+
+
+CHANCE = Chance(
+    key=lambda: ec.generate_private_key(ec.SECP256R1()),
+    serial=lambda: secrets.randbits(127) + 1,
+    token=lambda: secrets.token_hex(32),
+)
+
+
+async def run(credentials: Credentials, settings: Settings, *, identity: str, health_port: int) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises UnsupportedClusterError, LeadershipLostError, and whatever ends a watch for good: the process is to end then,
+    and to be started anew.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Kube(credentials) as kube, StatusServer(health_port) as status:
+        settings = await _look_around(kube, settings)
+        lease = Lease(kube, settings.namespace, LEASE, identity)
+        if not await _before(stop, lease.acquire()):
+            return
+        metrics.LEADER.set(1)
+        try:
+            await _lead(credentials, kube, settings, lease, stop, status)
+        finally:
+            metrics.LEADER.set(0)
+        await lease.release()
+
+
+async def _look_around(kube: Kube, settings: Settings) -> Settings:
+    """Check the cluster, and find the Service range where it was not given."""
+    version = await kube.server_version()
+    if version < OLDEST:
+        found, oldest = (".".join(map(str, each)) for each in (version, OLDEST))
+        raise UnsupportedClusterError(f"this is Kubernetes {found}; the operator needs {oldest} or newer")
+    try:
+        await kube.list(kinds.PRIVATE_REGISTRY)
+        await kube.list(kinds.NODE_TRUST)
+    except NotFoundError:
+        raise UnsupportedClusterError(
+            "the CustomResourceDefinitions are missing: kubectl apply -k manifests, or apply install.yaml"
+        ) from None
+    if settings.rules.service_ranges:
+        return settings
+    try:
+        found_ranges = (await kube.list(kinds.SERVICE_CIDR)).items
+    except ApiError as error:
+        logger.warning("the Service range is not known: set --service-cidr", extra={"error": str(error)})
+        return settings
+    ranges = tuple(ip_network(cidr) for obj in found_ranges for cidr in obj["spec"]["cidrs"])
+    return replace(settings, rules=replace(settings.rules, service_ranges=ranges))
+
+
+async def _lead(
+    credentials: Credentials, kube: Kube, settings: Settings, lease: Lease, stop: asyncio.Event, status: StatusServer
+) -> None:
+    """Reconcile while the Lease is held."""
+    world = World()
+    fleet = Fleet(kube, world, settings, CHANCE)
+    await fleet.prepare()
+    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)
+    registries, fleet_engine = Engine("registry", loop.reconcile), Engine("fleet", fleet.reconcile)
+    watches = handlers.Watches(world, registries, fleet_engine)
+    ready, stopped = asyncio.Event(), asyncio.Event()
+    registry = handlers.register(watches, credentials)
+
+    @kopf.on.startup(registry=registry)
+    async def started(**_: object) -> None:
+        # Here, because the engines' tasks inherit kopf's context from this one, and post events through it.
+        fleet_engine.wake(fleet_room.KEY)
+        status.ready = True
+
+    operator = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=handlers.settings(),
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stopped,
+            ready_flag=ready,
+        ),
+        name="kopf",
+    )
+    keeper = asyncio.create_task(lease.keep(), name="lease")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({operator, keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        status.ready = False
+        # The engines first: nothing is written any more once somebody else may lead.
+        await registries.stop()
+        await fleet_engine.stop()
+        keeper.cancel()
+        stopping.cancel()
+        stopped.set()
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+            async with asyncio.timeout(10):
+                await operator
+    for task in done:
+        if task is not stopping:
+            task.result()
+            raise RuntimeError(f"{task.get_name()} ended by itself")
+
+
+async def _before(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait for something unless told to stop; False when told."""
+    task = asyncio.create_task(waiting)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()
+        return False
+    task.result()
+    return True

@@ -1,0 +1,304 @@
+"""The registry loop: observe, plan, write, ask the registry, summarise; and deletion, as a branch of the same."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from private_registry import pki
+from private_registry.api import names
+from private_registry.api.conditions import Reason
+from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
+from private_registry.controller import events, metrics
+from private_registry.controller.engine import RESYNC, Next
+from private_registry.controller.health import rollout, summary
+from private_registry.controller.health.nodes import judge, listing
+from private_registry.controller.health.problem import Concern, Problem
+from private_registry.controller.health.summary import Findings
+from private_registry.controller.registries import probe, tenancy
+from private_registry.controller.registries.certificate import Chance
+from private_registry.controller.registries.drift import drifted, fingerprint
+from private_registry.controller.registries.observe import Observed, observe
+from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan, plan_deletion
+from private_registry.controller.settings import Settings
+from private_registry.controller.world import World, is_true
+from private_registry.distribution import RegistryError
+from private_registry.kube import kinds
+from private_registry.kube.client import ApiError, ConflictError, ForbiddenError, Kube
+from private_registry.kube.kinds import PRIVATE_REGISTRY
+
+Object = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+ROUNDS = 8
+"""Rounds of writes in one reconcile: the longest chain is Service, certificate, Deployment, entry."""
+SOON = 0.5
+"""Seconds until a registry whose pod is ready and that does not answer is asked again: kube-proxy needs a moment."""
+BUSY = 5.0
+"""Seconds until a rollout is looked at again for what no watch tells: that time passes."""
+GATHER = 2.0
+"""Seconds that a change of status nobody waits for may wait for the next one."""
+LOST_NODE = 60.0
+"""Seconds that a node that is gone or not ready may hold up a deletion."""
+
+
+class RegistryLoop:
+    """Reconciles one PrivateRegistry at a time, by key."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        world: World,
+        settings: Settings,
+        chance: Chance,
+        authority: Callable[[], pki.Authority | None],
+    ) -> None:
+        self._kube = kube
+        self._world = world
+        self._settings = settings
+        self._chance = chance
+        self._authority = authority
+        self._upgrade = asyncio.Lock()
+        self._rewritten: dict[str, tuple[str, str]] = {}
+        """By uid of a child: what we applied in vain, and the fingerprint of what became of it."""
+        self._properties: dict[str, tuple[frozenset[str], tuple[Problem, ...]]] = {}
+        """By uid of a registry: the pods that were asked what they can do, and what is wrong with them."""
+        self._unsaid: dict[str, datetime] = {}
+        """By uid of a registry: since when a change of status waits for the next one."""
+
+    async def reconcile(self, key: str) -> Next:
+        namespace, _, name = key.partition("/")
+        body = await self._kube.get(PRIVATE_REGISTRY, namespace, name)
+        if body is None:
+            self._world.registries.pop(key, None)
+            return Next(done=True)
+        try:
+            registry = parse(body)
+        except SpecInvalidError as error:
+            registry = parse({**body, "spec": {}})
+            if registry.deleting:
+                return await self._delete(registry, body)
+            await self._say(registry, body, summary.spec_invalid(registry, str(error), _now()))
+            return Next()
+        if registry.deleting:
+            return await self._delete(registry, body)
+        if names.FINALIZER not in registry.finalizers:
+            body = await self._set_finalizers(body, [*registry.finalizers, names.FINALIZER])
+        return await self._converge(registry, body)
+
+    async def _converge(self, registry: PrivateRegistry, body: Object) -> Next:
+        seen = await observe(self._kube, registry, self._settings.agents_namespace)
+        facts = self._facts(registry)
+        seen, planned, refused = await self._write_all(registry, seen, facts)
+        served = await probe.serves(registry, seen, planned)
+        if served.as_planned:
+            seen, planned, more = await self._write_all(registry, seen, replace(facts, serves=True))
+            refused = (*refused, *(problem for problem in more if problem not in refused))
+        properties = await self._asked(registry, seen, planned) if served.as_planned else ()
+        problems = (*refused, *planned.problems, *properties)
+        entry_hash = summary.published_hash(registry, seen)
+        selector = registry.spec.node_trust.node_selector
+        nodes = judge(registry.key, entry_hash, selector, self._world, _now())
+        found = Findings(seen, planned, problems, served.answer, nodes)
+        unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
+        waits = [RESYNC]
+        if unsaid:
+            waits.append(GATHER)
+        if nodes.next_look is not None:
+            waits.append(nodes.next_look)
+        if rollout.is_available(seen.get(kinds.DEPLOYMENT, registry.name)) and not served.as_planned:
+            waits.append(SOON if not problems else BUSY)
+        elif planned.rollout.state != "complete" or planned.queued_behind:
+            waits.append(BUSY)
+        return Next(after=min(waits))
+
+    def _facts(self, registry: PrivateRegistry) -> Facts:
+        authority = self._authority()
+        return Facts(
+            settings=self._settings,
+            now=_now(),
+            chance=self._chance,
+            authority=authority,
+            ca_bundle=authority.cert_pem if authority else "",
+            taken_hosts=tenancy.taken_hosts(registry, self._world),
+            claim_user=tenancy.claim_user(registry, self._world),
+            upgrade_blocker=tenancy.upgrade_blocker(registry, self._world),
+        )
+
+    async def _write_all(
+        self, registry: PrivateRegistry, seen: Observed, facts: Facts
+    ) -> tuple[Observed, Plan, tuple[Problem, ...]]:
+        """Plan and write until nothing is left to write, or the API server refuses something."""
+        planned, refused = plan(registry, seen, facts), list[Problem]()
+        for _ in range(ROUNDS):
+            if not (writes := [write for write in planned.writes if not self._in_vain(write)]):
+                break
+            for write in writes:
+                try:
+                    seen = await self._write(registry, seen, write)
+                except ConflictError:
+                    raise
+                except ApiError as error:
+                    if error.status not in (400, 403, 422) or _namespace_is_going(error):
+                        raise
+                    refused.append(_refusal(write, error))
+            planned = plan(registry, seen, facts)
+            if refused:
+                break
+        return seen, planned, tuple(refused)
+
+    async def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
+        match write:
+            case Create(obj):
+                return seen.with_written(await self._create(registry, obj))
+            case Apply(obj, live):
+                metrics.WRITES.labels("apply", obj["kind"]).inc()
+                if obj["kind"] == kinds.DEPLOYMENT.kind:
+                    return seen.with_written(await self._roll(registry, obj, live))
+                after = await self._kube.apply(obj, live)
+                if drifted(obj, after):
+                    applied = obj["metadata"]["annotations"][names.APPLIED]
+                    self._rewritten[after["metadata"]["uid"]] = (applied, fingerprint(after))
+                return seen.with_written(after)
+            case Delete(live):
+                metrics.WRITES.labels("delete", live["kind"]).inc()
+                await self._kube.delete(live)
+                return seen.without(live)
+
+    async def _create(self, registry: PrivateRegistry, obj: Object) -> Object:
+        metrics.WRITES.labels("create", obj["kind"]).inc()
+        try:
+            return await self._kube.create(obj)
+        except ApiError as error:
+            lost = obj["kind"] == kinds.SERVICE.kind and obj["spec"].pop("clusterIPs", None)
+            if error.status != 422 or not lost:
+                raise
+            # Somebody took the address while the Service was away. Nodes are told the new one.
+            obj["spec"].pop("clusterIP")
+            created = await self._kube.create(obj)
+            new = created["spec"]["clusterIP"]
+            logger.warning("the Service's address was taken", extra={"key": registry.key, "old": lost, "new": new})
+            body = {"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": _reference(registry)}
+            text = (
+                f"the Service was deleted and its address {lost[0]} is taken: it is now {new}, and every node is told"
+            )
+            events.post(body, reason="AddressChanged", message=text, warning=True)
+            return created
+
+    async def _roll(self, registry: PrivateRegistry, obj: Object, live: Object) -> Object:
+        """Change the Deployment; when that rolls pods for an upgrade, only if nobody else's turn came first."""
+        async with self._upgrade:
+            if obj["metadata"]["annotations"][names.ROLLED_OUT_FOR] == "upgrade" and (
+                blocker := tenancy.upgrade_blocker(registry, self._world)
+            ):
+                raise ConflictError(409, "UpgradeQueued", f"the rollout of {blocker.key} came first")
+            after = await self._kube.apply(obj, live)
+            self._world.deployments[registry.key] = after
+            return after
+
+    def _in_vain(self, write: Write) -> bool:
+        """Whether this was applied before, was changed by somebody on its way in, and is still what they made of it."""
+        if not isinstance(write, Apply):
+            return False
+        before = self._rewritten.get(write.live["metadata"]["uid"])
+        return before == (write.obj["metadata"]["annotations"][names.APPLIED], fingerprint(write.live))
+
+    async def _asked(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> tuple[Problem, ...]:
+        """What the pods that serve now can do, asked once for each set of them."""
+        pods = frozenset(pod["metadata"]["uid"] for pod in rollout.registry_pods(seen.pods) if rollout.is_ready(pod))
+        before = self._properties.get(registry.uid)
+        if before and before[0] == pods:
+            return before[1]
+        if planned.rollout.state != "complete":
+            return before[1] if before else ()
+        try:
+            problems = await probe.properties(registry, seen, planned)
+        except RegistryError as error:
+            logger.info("cannot ask the registry what it can do", extra={"key": registry.key, "error": str(error)})
+            return before[1] if before else ()
+        self._properties[registry.uid] = (pods, problems)
+        return problems
+
+    async def _say(self, registry: PrivateRegistry, body: Object, status: RegistryStatus) -> bool:
+        """Write the status if it says something new. True when a change was put off to be joined by the next one."""
+        if status == registry.status:
+            self._unsaid.pop(registry.uid, None)
+            return False
+        since = self._unsaid.setdefault(registry.uid, _now())
+        if not summary.is_urgent(status, registry.status) and (_now() - since).total_seconds() < GATHER:
+            return True
+        del self._unsaid[registry.uid]
+        metrics.WRITES.labels("status", "PrivateRegistry").inc()
+        said = {"status": status.model_dump(mode="json", by_alias=True)}
+        version = {"metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
+        await self._kube.merge(
+            PRIVATE_REGISTRY, registry.namespace, registry.name, {**said, **version}, subresource="status"
+        )
+        events.post_transitions(body, registry.status, status)
+        return False
+
+    async def _set_finalizers(self, body: Object, finalizers: Sequence[str]) -> Object:
+        metadata = body["metadata"]
+        metrics.WRITES.labels("finalizers", "PrivateRegistry").inc()
+        change = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": list(finalizers)}}
+        return await self._kube.merge(PRIVATE_REGISTRY, metadata["namespace"], metadata["name"], change)
+
+    async def _delete(self, registry: PrivateRegistry, body: Object) -> Next:
+        """Entry first; when no node lists the registry any more, its children; then the finalizer."""
+        if names.FINALIZER not in registry.finalizers:
+            return Next(done=True)
+        seen = await observe(self._kube, registry, self._settings.agents_namespace)
+        entry_name = names.entry(registry.namespace, registry.name)
+        if (entry := seen.get(kinds.CONFIG_MAP, entry_name)) is not None:
+            await self._write(registry, seen, Delete(entry))
+            seen = seen.without(entry)
+        # Both lists are fresh: what a watch has missed must not cost a node its undoing.
+        node_trusts = await self._kube.list(kinds.NODE_TRUST)
+        nodes = {node["metadata"]["name"]: node for node in (await self._kube.list(kinds.NODE)).items}
+        trusting = listing(registry.key, node_trusts.items)
+        ready = [node for node in trusting if node in nodes and is_true(nodes[node], "Ready")]
+        lost = [node for node in trusting if node not in ready]
+        waited = (_now() - datetime.fromisoformat(body["metadata"]["deletionTimestamp"])).total_seconds()
+        if ready or (lost and waited < LOST_NODE):
+            waiting_for = f"nodes undo their trust: {', '.join([*ready, *lost][:10])}"
+            if lost:
+                waiting_for += f" ({', '.join(lost[:10])} not ready: at most {LOST_NODE:.0f} s)"
+            await self._say(registry, body, summary.deleting(registry, waiting_for, _now()))
+            return Next(after=min(BUSY, max(LOST_NODE - waited, SOON)) if lost else BUSY)
+        if lost:
+            text = f"not undone on {', '.join(lost[:10])}, which are gone or not ready: their agents do it on return"
+            events.post(body, reason="NodesLeftBehind", message=text, warning=True)
+        for write in plan_deletion(registry, seen):
+            seen = await self._write(registry, seen, write)
+        remaining = [each for each in registry.finalizers if each != names.FINALIZER]
+        await self._set_finalizers(body, remaining)
+        self._world.registries.pop(registry.key, None)
+        for memory in (self._properties, self._unsaid):
+            memory.pop(registry.uid, None)
+        return Next(done=True)
+
+
+def _namespace_is_going(error: ApiError) -> bool:
+    return isinstance(error, ForbiddenError) and "is being terminated" in error.message
+
+
+def _refusal(write: Write, error: ApiError) -> Problem:
+    obj = write.live if isinstance(write, Delete) else write.obj
+    what = f"{obj['kind']} {obj['metadata']['name']}"
+    if obj["kind"] == kinds.CLAIM.kind:
+        resized = isinstance(write, Apply)
+        reason = Reason.RESIZE_REFUSED if resized else Reason.REFUSED_BY_SERVER
+        fix = "; use a class with allowVolumeExpansion, or put spec.storage.size back" if resized else ""
+        return Problem(reason, f"the API server refuses the {what}: {error.message}{fix}", Concern.STORAGE)
+    return Problem(Reason.REFUSED_BY_SERVER, f"the API server refuses the {what}: {error.message}")
+
+
+def _reference(registry: PrivateRegistry) -> Object:
+    return {"namespace": registry.namespace, "name": registry.name, "uid": registry.uid}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,88 @@
+"""What the operator asks a registry itself, through its Service: whether it serves, deletes and can write."""
+
+from dataclasses import dataclass
+
+from private_registry.api import names
+from private_registry.api.conditions import Reason
+from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.health import rollout
+from private_registry.controller.health.problem import Concern, Problem
+from private_registry.controller.registries.observe import Observed
+from private_registry.controller.registries.plan import Plan, cluster_ips
+from private_registry.distribution import Answer, Registry, RegistryError
+from private_registry.kube import kinds
+from private_registry.trust import entry as trust
+
+NO_POD = Answer(yes=False, message="the registry's pod is not ready yet")
+
+
+@dataclass(frozen=True)
+class Serves:
+    """The answer to /v2/, and whether it came in the way that the planned entry tells the nodes."""
+
+    answer: Answer = NO_POD
+    as_planned: bool = False
+
+
+async def serves(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Serves:
+    """Ask as planned; while a rollout changes the way (plain HTTP to TLS, say), as the nodes were told before."""
+    if not rollout.is_available(seen.get(kinds.DEPLOYMENT, registry.name)):
+        return Serves()
+    planned = _planned(registry, seen, plan)
+    answer = await planned.serves() if planned else NO_POD
+    if answer.yes:
+        return Serves(answer, as_planned=True)
+    told = _told(registry, seen, plan)
+    if told and told != planned and (of_old := await told.serves()).yes:
+        return Serves(of_old)
+    return Serves(answer)
+
+
+async def properties(registry: PrivateRegistry, seen: Observed, plan: Plan) -> tuple[Problem, ...]:
+    """What is wrong with a registry that serves: deletion is not as asked, or it cannot write. Raises RegistryError."""
+    target = _planned(registry, seen, plan)
+    if target is None:
+        raise RegistryError("no address yet")
+    problems = []
+    wanted = registry.spec.storage.delete_enabled
+    if await target.deletion_enabled() != wanted:
+        problems.append(
+            Problem(
+                Reason.DELETE_NOT_AS_ASKED,
+                f"spec.storage.deleteEnabled is {str(wanted).lower()}, but the registry "
+                f"{'refuses' if wanted else 'takes'} a DELETE: does the image {registry.spec.image} read "
+                "REGISTRY_STORAGE_DELETE_ENABLED?",
+            )
+        )
+    if not (written := await target.writable()).yes:
+        problems.append(
+            Problem(
+                Reason.NOT_WRITABLE,
+                f"the registry cannot write to the claim {registry.claim_name}: {written.message}; its pod runs as "
+                "user and group 65532: make the volume writable for that group, or use a volume that honours fsGroup",
+                Concern.STORAGE,
+            )
+        )
+    return tuple(problems)
+
+
+def _planned(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Registry | None:
+    addresses = cluster_ips(seen.get(kinds.SERVICE, registry.name))
+    if not addresses:
+        return None
+    if registry.certificate_secret is None:
+        return Registry(addresses[0], names.PORT, "http")
+    if plan.serving is None:
+        return None
+    return Registry(addresses[0], names.PORT, "https", plan.serving.anchors, plan.serving.server_name)
+
+
+def _told(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Registry | None:
+    live = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+    if live is None or not plan.rollout.busy:
+        return None
+    try:
+        entry = trust.parse(live)
+    except trust.EntryInvalidError:
+        return None
+    return Registry(entry.addresses[0], entry.port, entry.scheme, entry.ca_bundle, entry.server_name)
