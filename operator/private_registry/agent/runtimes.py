@@ -3,12 +3,12 @@
 The process is the one that listens on the socket, as the kernel knows it: a node may run several containerds.
 """
 
+import asyncio
 import os
 import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent.cri.client import Cri, RuntimeUnavailableError
@@ -70,7 +70,7 @@ def identify(host_root: Path) -> tuple[int, int]:
 
 async def detect(host_root: Path, node: str) -> Containerd:
     """The node's containerd. Raises RuntimeMissingError."""
-    identity = identify(host_root)
+    identity = await asyncio.to_thread(identify, host_root)
     path = _at(host_root, SOCKET)
     try:
         async with Cri(path) as cri:
@@ -86,21 +86,21 @@ async def detect(host_root: Path, node: str) -> Containerd:
 def look_up(host_root: Path, node: str, version: str, info: Mapping[str, str], pid: int) -> containerd.Lookup:
     """Where the containerd of this process looks registries up."""
     in_status = containerd.config_path_in_status(info)
-    config = containerd.DEFAULT_CONFIG
     try:
-        if pid:
-            command_line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            config = containerd.config_file(command_line)
-        elif in_status is None:
-            raise containerd.ConfigUnreadableError(
-                "the agent does not see the node's processes: set hostPID in its pod"
-            )
+        config = _config_file(pid)
         files = _config_files(host_root, config) if in_status is None else []
     except (containerd.ConfigUnreadableError, OSError) as error:
         what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         message = f"the configuration of containerd {version} cannot be read, so its config_path is not known: {what}"
         return containerd.Lookup("", None, Verdict(Reason.CONFIG_PATH_UNREADABLE, message))
     return containerd.analyse(version, in_status, files, config=config, node=node)
+
+
+def _config_file(pid: int) -> PurePosixPath:
+    if not pid:
+        raise containerd.ConfigUnreadableError("the agent does not see the node's processes: set hostPID in its pod")
+    command_line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return containerd.config_file(command_line.split("\0"))
 
 
 def _config_files(host_root: Path, config: PurePosixPath) -> list[containerd.ConfigFile]:
@@ -115,8 +115,8 @@ def _config_files(host_root: Path, config: PurePosixPath) -> list[containerd.Con
         read[path] = containerd.parse_config(path, _at(host_root, path).read_text(errors="replace"))
         for pattern in read[path].imports:
             clean = os.path.normpath(pattern)
-            found = sorted(glob(clean[1:], root_dir=host_root)) if "*" in clean else [clean[1:]]
-            pending += [PurePosixPath("/", name) for name in found]
+            found = sorted(host_root.glob(clean[1:])) if "*" in clean else [host_root / clean[1:]]
+            pending += [PurePosixPath("/", each.relative_to(host_root)) for each in found]
     return list(read.values())
 
 

@@ -7,7 +7,6 @@ in place, with a copy beside it from which a crash in the middle is made good.
 import contextlib
 import errno
 import os
-import threading
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import atomic
@@ -21,11 +20,10 @@ _LIMIT = 4 * 1024 * 1024
 
 
 class HostsFile:
-    """The file. Its methods block, and threads may share it."""
+    """The file, for one thread at a time."""
 
     def __init__(self, host_root: Path) -> None:
         self._host_root = host_root
-        self._lock = threading.Lock()
 
     @property
     def here(self) -> Path:
@@ -33,7 +31,7 @@ class HostsFile:
 
     def owners(self) -> frozenset[str]:
         """The registries that have a line. Makes good what a crash left."""
-        with self._lock, contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
+        with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
             atomic.discard_leftovers(directory)
             self._recover(directory)
             return etc_hosts.owners(self._read(directory))
@@ -44,7 +42,7 @@ class HostsFile:
 
         Raises ConflictError when somebody else's line gives the name another address, and OSError.
         """
-        with self._lock, atomic.opened(self.here.parent) as directory:
+        with atomic.opened(self.here.parent) as directory:
             content = self._read(directory)
             if address := etc_hosts.foreign_address(content, alias):
                 raise ConflictError(
@@ -54,7 +52,7 @@ class HostsFile:
 
     def remove(self, registry: str) -> int:
         """Take a registry's line out, if there is one; returns the number of writes. Raises OSError."""
-        with self._lock, contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
+        with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
             return self._edit(directory, self._read(directory), registry, None)
         return 0
 
@@ -95,7 +93,8 @@ class HostsFile:
             atomic.create(directory, aside, content)
             return
         atomic.create(directory, aside, content, status.st_mode & 0o7777)
-        os.chown(aside, status.st_uid, status.st_gid, dir_fd=directory)
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(aside, status.st_uid, status.st_gid, dir_fd=directory)
 
     def _write_in_place(self, directory: int, content: bytes) -> None:
         file = os.open(self.here.name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

@@ -8,8 +8,7 @@ conflict for a person to solve.
 import contextlib
 import errno
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import atomic
@@ -39,12 +38,11 @@ class RootNotVisibleError(Exception):
 
 
 class Root:
-    """One root. Its methods block, and threads may share it. Each opens it anew: it may have been swapped."""
+    """One root, for one thread at a time. Each method opens it anew: it may have been swapped."""
 
     def __init__(self, host_root: Path, path: PurePosixPath) -> None:
         self.path = path
         self._host_root = host_root
-        self._lock = threading.Lock()
 
     @property
     def here(self) -> Path:
@@ -53,62 +51,64 @@ class Root:
 
     def owners(self) -> dict[str, frozenset[str]]:
         """The registries that have files here, each with its directories. Clears away what a crash left."""
-        with self._lock:
-            with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as parent:
-                atomic.discard_leftovers(parent)
-            with self._opened() as root:
-                if root is None:
-                    return {}
-                atomic.discard_leftovers(root)
-                found: dict[str, set[str]] = {}
-                for name in atomic.names(root):
-                    with atomic.subdirectory(root, name) as directory:
-                        for owner in _owners(directory) if directory is not None else ():
-                            found.setdefault(owner, set()).add(name)
-                if not found:
-                    self._unmake(root)
-                return {owner: frozenset(directories) for owner, directories in found.items()}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), atomic.opened(self.here.parent) as parent:
+            atomic.discard_leftovers(parent)
+        with self._opened() as root:
+            if root is None:
+                return {}
+            atomic.discard_leftovers(root)
+            owners = _owners(root)
+            if not owners:
+                self._unmake(root)
+            return {owner: frozenset(hosts) for owner, hosts in owners.items()}
 
     def apply(self, directory: HostDirectory, registry: str) -> int:
         """Make a host's directory what it should be, and return how many writes that took: 0 when it was right.
 
         Raises ConflictError and HeldError with nothing changed, RootNotVisibleError, and OSError.
         """
-        with self._lock:
-            self._make()
-            with self._opened() as root:
-                if root is None:
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
-                self._refuse_shadow(root, directory)
-                with self._host(root, directory.host) as found:
-                    if found is not None and atomic.names(found):
-                        return self._repair(found, directory, registry)
-                atomic.create_directory(root, directory.host, {file.name: file.content for file in directory.files})
-                return len(directory.files)
+        self._make()
+        with self._opened() as root:
+            if root is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+            self._refuse_shadow(root, directory)
+            with self._host(root, directory.host) as found:
+                if found is not None and atomic.names(found):
+                    return self._repair(found, directory, registry)
+            atomic.create_directory(root, directory.host, {file.name: file.content for file in directory.files})
+            return len(directory.files)
 
-    def remove(self, host: str, registry: str) -> int:
-        """Remove a registry's files of one host, and the directory too unless somebody else has files in it.
+    def remove(self, registry: str, keep: Collection[str] = ()) -> int:
+        """Remove a registry's files, except those of some hosts, and the directories that were for them alone.
 
         Returns the number of files. Raises OSError.
         """
-        with self._lock, self._opened() as root:
+        with self._opened() as root:
             if root is None:
                 return 0
-            with atomic.subdirectory(root, host) as directory:
-                contents = _contents(directory) if directory is not None else {}
-                marked = {name for name, content in contents.items() if content and marker.owner(content) == registry}
-                if directory is None or not marked:
-                    return 0
-                # One that was truncated to nothing beside another of ours holds nobody's bytes.
-                ours = [name for name in _NAMES if name in marked or contents.get(name) == b""]
-                atomic.discard_leftovers(directory)
-                shared = set(atomic.names(directory)) > set(ours)
-                for name in ours if shared else ():
-                    os.unlink(name, dir_fd=directory)
-                    os.fsync(directory)
-            if not shared:
-                atomic.remove_directory(root, host)
-        self.owners()  # if that was the last, the root may have to go
+            owners = _owners(root)
+            removed = sum(self._remove(root, host, registry) for host in owners.get(registry, set()) - set(keep))
+            if owners.keys() <= {registry} and not keep:
+                self._unmake(root)
+            return removed
+
+    def _remove(self, root: int, host: str, registry: str) -> int:
+        with atomic.subdirectory(root, host) as directory:
+            if directory is None:
+                return 0
+            atomic.discard_leftovers(directory)
+            # One that was truncated to nothing beside another of ours holds nobody's bytes.
+            ours = [
+                name
+                for name, content in _contents(directory).items()
+                if content == b"" or (content and marker.owner(content) == registry)
+            ]
+            shared = set(atomic.names(directory)) > set(ours)
+            for name in ours if shared else ():
+                os.unlink(name, dir_fd=directory)
+                os.fsync(directory)
+        if not shared:
+            atomic.remove_directory(root, host)
         return len(ours)
 
     @contextlib.contextmanager
@@ -200,5 +200,11 @@ def _contents(directory: int) -> dict[str, bytes | None]:
     return contents
 
 
-def _owners(directory: int) -> set[str]:
-    return {owner for content in _contents(directory).values() if content and (owner := marker.owner(content))}
+def _owners(root: int) -> dict[str, set[str]]:
+    owners: dict[str, set[str]] = {}
+    for name in atomic.names(root):
+        with atomic.subdirectory(root, name) as directory:
+            for content in _contents(directory).values() if directory is not None else ():
+                if content and (owner := marker.owner(content)):
+                    owners.setdefault(owner, set()).add(name)
+    return owners

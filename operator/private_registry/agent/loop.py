@@ -1,0 +1,244 @@
+"""The node loop: gives every registry its keeper, and wakes keepers when entries, files or the runtime change."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from private_registry.agent import runtimes
+from private_registry.agent.files.atomic import TEMPORARY, on_host
+from private_registry.agent.files.hosts_file import PATH as HOSTS_FILE
+from private_registry.agent.health import Health
+from private_registry.agent.keeper import Keeper, Tools, Undo
+from private_registry.agent.node import Node
+from private_registry.agent.pulse import Pulse
+from private_registry.agent.report import Reporter
+from private_registry.agent.watch import Watcher
+from private_registry.api import hosts, names
+from private_registry.api.nodetrust import Runtime
+from private_registry.kube.client import ApiError, Kube
+from private_registry.kube.kinds import CONFIG_MAP, NAMESPACE, NODE_TRUST
+from private_registry.kube.reflector import Reflector
+from private_registry.trust import entry, node_files
+from private_registry.trust.node_files import NodeFiles
+
+logger = logging.getLogger(__name__)
+
+_GATHER = 0.05
+_REREAD = 60.0
+"""Seconds between two looks at everything by path, whatever inotify says."""
+_RUNTIME_MAY_RESTART = 5
+"""Looks in vain, within 15 seconds or so, before a runtime that was there counts as lost."""
+
+
+class NodeLoop:
+    """One agent at work. `run` it within a running event loop."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        node_name: str,
+        agents_namespace: str,
+        rules: hosts.Rules,
+        node: Node,
+        reporter: Reporter,
+        health: Health,
+        proof_interval: float,
+    ) -> None:
+        self._kube = kube
+        self._node_name = node_name
+        self._namespace = agents_namespace
+        self._rules = rules
+        self._node = node
+        self._reporter = reporter
+        self._health = health
+        self._tools = Tools(node, reporter, health, self._may_undo, proof_interval)
+        self._keepers: dict[str, Keeper] = {}
+        self._pulse = Pulse(_GATHER)
+        self._runtime_pulse = Pulse(_GATHER)
+        self._examined = asyncio.Event()
+        """Once the runtime was looked for, found or not."""
+        selector = ",".join(f"{key}={value}" for key, value in entry.LABELS.items())
+        self._entries = Reflector(kube, CONFIG_MAP, agents_namespace, labels=selector, changed=self._pulse.set)
+        self._own = Reflector(kube, NODE_TRUST, fields=f"metadata.name={node_name}", changed=self._see_node_trust)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Nothing is undone at the end."""
+        watcher = Watcher(self._changed_on_node)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._entries.run())
+                group.create_task(self._own.run())
+                group.create_task(self._reporter.run())
+                group.create_task(self._follow_runtime())
+                await self._follow(group, watcher)
+        finally:
+            watcher.close()
+            await self._node.close()
+
+    async def _follow(self, group: asyncio.TaskGroup, watcher: Watcher) -> None:
+        await self._reporter.present.wait()
+        await self._examined.wait()
+        clock = asyncio.get_running_loop().time
+        reread = clock()
+        while True:
+            if clock() >= reread:
+                await self._node.survey()
+                self._check(self._keepers)
+                reread = clock() + _REREAD
+            if self._entries.synced:
+                self._health.listed = True
+                self._assign(group)
+            watcher.watch(self._directories())
+            await self._pulse.wait(max(0.0, reread - clock()))
+
+    def _see_node_trust(self) -> None:
+        self._reporter.see(self._own.objects.get(self._node_name))
+        self._pulse.set()
+
+    def _assign(self, group: asyncio.TaskGroup) -> None:
+        """Tell every keeper what is wanted, with keepers for whatever is or should be on this node."""
+        goals = self._goals()
+        known = self._node.registries | self._reporter.registries | self._keepers.keys()
+        for registry in known | goals.keys():
+            goal = goals.get(registry)
+            if registry in self._keepers:
+                self._keepers[registry].want(goal or Undo(gone=True))
+            elif registry in known or isinstance(goal, NodeFiles):
+                keeper = self._keepers[registry] = Keeper(registry, goal or Undo(gone=True), self._tools)
+                self._health.expected(registry)
+                group.create_task(self._keep(keeper))
+
+    def _goals(self) -> dict[str, NodeFiles | Undo]:
+        """What the entries ask of this node. A registry that is not in it has no entry."""
+        goals: dict[str, NodeFiles | Undo] = {}
+        selected: list[tuple[str, entry.Entry]] = []
+        for name, config_map in self._entries.objects.items():
+            speaks_of = names.registry_of_entry(name)
+            if speaks_of is None:
+                logger.warning("the ConfigMap %s/%s is no trust entry by its name", self._namespace, name)
+                continue
+            registry = names.key(*speaks_of)
+            try:
+                parsed = entry.parse(config_map)
+            except entry.EntryInvalidError as error:
+                goals[registry] = node_files.refused(registry, entry.data_of(config_map), str(error))
+                continue
+            if parsed.selects(self._reporter.labels):
+                selected.append((config_map["metadata"].get("creationTimestamp", ""), parsed))
+            else:
+                goals[registry] = Undo(gone=False)
+        oldest_first = sorted(selected, key=lambda each: (each[0], each[1].registry))
+        return goals | node_files.allocate([each for _, each in oldest_first], self._rules)
+
+    async def _keep(self, keeper: Keeper) -> None:
+        await keeper.run()
+        del self._keepers[keeper.registry]
+        self._health.forget(keeper.registry)
+
+    async def _may_undo(self) -> bool:
+        """Whether entries that are gone were taken away by the operator.
+
+        Asked after an entry was seen to be gone: while the namespace goes down its entries vanish too, and only
+        after it has said that it does.
+        """
+        try:
+            namespace = await self._kube.get(NAMESPACE, None, self._namespace)
+            complete = await self._kube.get(CONFIG_MAP, self._namespace, names.COMPLETE)
+        except ApiError as error:
+            logger.warning("nothing is undone, because it cannot be asked whether that is meant: %s", error)
+            return False
+        for what in (namespace, complete):
+            if what is None or "deletionTimestamp" in what["metadata"]:
+                logger.warning("nothing is undone while the ConfigMap %s or its namespace is gone", names.COMPLETE)
+                return False
+        return True
+
+    async def _follow_runtime(self) -> None:
+        """Notice when the runtime appears, restarts or goes."""
+        await self._reporter.present.wait()
+        root_before, _, _ = self._reporter.config_path.partition(":")
+        if root_before.startswith("/"):
+            self._node.know(PurePosixPath(root_before))
+        failures = 0
+        while True:
+            wait = _REREAD
+            try:
+                await self._look_at_runtime()
+                failures = 0
+            except runtimes.RuntimeMissingError as missing:
+                failures += 1
+                wait = min(_REREAD, 0.25 * 2**failures)
+                if self._node.runtime is None or failures > _RUNTIME_MAY_RESTART:
+                    self._node.lost = missing.verdict
+                    self._check(self._keepers)
+            self._examined.set()
+            await self._runtime_pulse.wait(wait)
+
+    async def _look_at_runtime(self) -> None:
+        identity = await asyncio.to_thread(runtimes.identify, self._node.host_root)
+        before = self._node.runtime
+        if before is not None and before.identity == identity and not self._node.lost:
+            return
+        runtime = await runtimes.detect(self._node.host_root, self._node_name)
+        logger.info("containerd %s, config_path %r", runtime.version, runtime.lookup.config_path)
+        await self._node.adopt(runtime)
+        self._reporter.set_runtime(
+            Runtime(name="containerd", version=runtime.version, config_path=runtime.lookup.config_path)
+        )
+        self._check(self._keepers)
+        self._pulse.set()
+
+    def _directories(self) -> set[Path]:
+        """What to watch: hosts, the root, what the root is in, and where the socket is."""
+        at = self._node.host_root
+        directories = {on_host(at, runtimes.SOCKET.parent)}
+        if self._node.root is not None:
+            root = self._node.root.here
+            directories |= {root, root.parent}
+        for keeper in self._keepers.values():
+            if isinstance(keeper.goal, NodeFiles):
+                if self._node.root is not None:
+                    directories |= {root / directory.host for directory in keeper.goal.directories}
+                if keeper.goal.alias:
+                    directories.add(on_host(at, HOSTS_FILE.parent))
+        return directories
+
+    def _changed_on_node(self, directory: Path, name: str) -> None:
+        at, root = self._node.host_root, self._node.root.here if self._node.root else None
+        if name.startswith(TEMPORARY):
+            return
+        if directory == on_host(at, runtimes.SOCKET.parent):
+            if name in ("", runtimes.SOCKET.name):
+                self._runtime_pulse.set()
+            return
+        if directory == on_host(at, HOSTS_FILE.parent) and name == HOSTS_FILE.name:
+            self._check(self._keepers)
+        if root is None:
+            return
+        if directory == root:
+            self._check(self._keepers_of(name))
+        elif directory.parent == root:
+            self._check(self._keepers_of(directory.name))
+        elif directory == root.parent and name == root.name:
+            self._check(self._keepers)
+        else:
+            return
+        self._pulse.set()  # directories that are new want to be watched
+
+    def _keepers_of(self, name: str) -> Iterable[str]:
+        """Those that a directory of the root matters to; all of them when it is not said which."""
+        for registry, keeper in self._keepers.items():
+            if not name:
+                yield registry
+            elif isinstance(keeper.goal, NodeFiles):
+                for directory in keeper.goal.directories:
+                    if name in (directory.host, directory.shadow):
+                        yield registry
+
+    def _check(self, registries: Iterable[str]) -> None:
+        for registry in registries:
+            with contextlib.suppress(KeyError):
+                self._keepers[registry].check()

@@ -1,0 +1,90 @@
+"""The agent as a program: what it is told, its start, and the clean-up that needs no API server."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from aiohttp import web
+
+from private_registry.agent import runtimes
+from private_registry.agent.files.hosts_file import HostsFile
+from private_registry.agent.files.roots import Root
+from private_registry.agent.health import Health
+from private_registry.agent.loop import NodeLoop
+from private_registry.agent.node import Node
+from private_registry.agent.report import Reporter
+from private_registry.api import hosts
+from private_registry.kube.client import Kube
+from private_registry.trust import containerd
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What the administrator tells an agent."""
+
+    node_name: str
+    agents_namespace: str
+    rules: hosts.Rules
+    host_root: Path = Path("/host")
+    """The node's file system as it is mounted here: its /etc and its /run."""
+    proof_interval: float = 600.0
+    """Seconds between two proofs of a registry that is trusted."""
+    health_port: int = 8080
+
+
+async def run(settings: AgentSettings, kube: Kube) -> None:
+    """Serve one node until cancelled."""
+    node = Node(settings.host_root)
+    health = Health(writes=lambda: node.writes)
+    loop = NodeLoop(
+        kube,
+        node_name=settings.node_name,
+        agents_namespace=settings.agents_namespace,
+        rules=settings.rules,
+        node=node,
+        reporter=Reporter(kube, settings.node_name, _now),
+        health=health,
+        proof_interval=settings.proof_interval,
+    )
+    runner = web.AppRunner(health.application(), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=settings.health_port).start()
+        await loop.run()
+    finally:
+        await runner.cleanup()
+
+
+async def cleanup(settings: AgentSettings) -> int:
+    """Remove everything of ours from the node, whatever the API server says; returns the number of files.
+
+    Raises OSError.
+    """
+    roots = {containerd.DEFAULT_ROOT, PurePosixPath("/etc/docker/certs.d")}
+    try:
+        runtime = await runtimes.detect(settings.host_root, settings.node_name)
+    except runtimes.RuntimeMissingError as missing:
+        logger.warning("only the usual directories are searched: %s", missing)
+    else:
+        roots |= {runtime.lookup.root} if runtime.lookup.root else set()
+    removed = 0
+    for root in (Root(settings.host_root, path) for path in sorted(roots)):
+        removed += _remove_all(str(root.path), root.owners(), root.remove)
+    hosts_file = HostsFile(settings.host_root)
+    return removed + _remove_all("/etc/hosts", hosts_file.owners(), hosts_file.remove)
+
+
+def _remove_all(where: str, registries: Iterable[str], remove: Callable[[str], int]) -> int:
+    removed = 0
+    for registry in sorted(registries):
+        removed += remove(registry)
+        logger.info("removed what was of %s in %s", registry, where)
+    return removed
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
