@@ -100,6 +100,7 @@ def operator(
     """Run registries: their Deployments, Services, certificates, trust entries and status."""
     from private_registry.controller import main as controller  # noqa: PLC0415
     from private_registry.controller.settings import DEFAULT_IMAGE, Settings  # noqa: PLC0415
+    from private_registry.kube.client import ApiError  # noqa: PLC0415
     from private_registry.kube.lease import LeadershipLostError  # noqa: PLC0415
 
     log.setup(log_format, log_level)
@@ -113,7 +114,7 @@ def operator(
     try:
         credentials = login(kubeconfig, context)
         asyncio.run(controller.run(credentials, settings, identity=who, health_port=health_port))
-    except (LoginError, controller.UnsupportedClusterError, LeadershipLostError) as error:
+    except (ApiError, LoginError, LeadershipLostError, controller.UnsupportedClusterError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -3,6 +3,7 @@
 kopf watches for the operator; everything else that operator and agents say to the API server goes through Kube.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ FIELD_MANAGER = names.MANAGER
 _DEADLINE = aiohttp.ClientTimeout(total=30, sock_connect=10)
 # A watch is bounded by the server (timeoutSeconds) and by silence: bookmarks come about once a minute.
 _WATCH_DEADLINE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=150)
+_BUSY_RETRIES = 4
+_LONGEST_PAUSE = 5.0
+"""Seconds: a server that is too busy (429) says how long to wait, and is believed up to here."""
 _LINE_LIMIT = 4 * 1024 * 1024
 
 
@@ -258,10 +262,15 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         try:
-            async with self._request(method, path, query=query, body=body, content_type=content_type) as response:
-                await _raise_for_status(response)
-                answer: Object = await response.json()
-                return answer
+            for last in (*[False] * _BUSY_RETRIES, True):
+                async with self._request(method, path, query=query, body=body, content_type=content_type) as response:
+                    if response.status != HTTPStatus.TOO_MANY_REQUESTS or last:
+                        await _raise_for_status(response)
+                        answer: Object = await response.json()
+                        return answer
+                    pause = min(float(response.headers.get("Retry-After", 1)), _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+            raise AssertionError("the last round returns or raises")
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
             raise UnreachableError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
 
