@@ -54,7 +54,7 @@ if installed nodetrusts; then
 fi
 
 echo "[3/4] The installation."
-kubectl delete --ignore-not-found -f manifests/operator.yaml -f manifests/agents.yaml -f manifests/marker.yaml \
+kubectl delete --ignore-not-found -f manifests/operator.yaml -f manifests/agents.yaml \
   -f manifests/rbac.yaml -f manifests/policies.yaml -f manifests/namespaces.yaml
 
 echo "[4/4] The custom resource definitions."

@@ -1,0 +1,48 @@
+"""The files that a cluster is given, read back as it reads them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import versions
+from tests.cluster.commands import output
+from tests.cluster.processes.process import program
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = sorted((ROOT / "manifests/examples").glob("*.yaml"))
+
+Object = dict[str, Any]
+
+
+def documents(text: str) -> list[Object]:
+    """The documents of a YAML text that holds several, without empty ones."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def schema(plural: str) -> Object:
+    """The schema of a CRD of ours."""
+    [definition] = documents((ROOT / f"crds/{plural}.yaml").read_text())
+    [version] = definition["spec"]["versions"]
+    return dict(version["schema"]["openAPIV3Schema"])
+
+
+@cache
+def rendered(directory: str) -> list[Object]:
+    """What `kubectl apply -k` of a directory would apply. Raises NotBuiltError where there is no kubectl yet."""
+    kubectl = program(f"kubernetes-{versions.KUBERNETES}", "kubectl")
+    return documents(output(kubectl, "kustomize", ROOT / directory))
+
+
+def named(objects: list[Object], kind: str, name: str) -> Object:
+    """The one object of that kind and name."""
+    [found] = [each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def pods(objects: list[Object]) -> dict[str, Object]:
+    """The pod templates among the objects, by the name of their workload."""
+    return {
+        each["metadata"]["name"]: each["spec"]["template"] for each in objects if "template" in each.get("spec", {})
+    }

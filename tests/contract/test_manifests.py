@@ -1,0 +1,165 @@
+"""What manifests/ promises of itself: one place for each thing, and no more rights than the design grants."""
+
+import tomllib
+
+import pytest
+
+from private_registry.api import names
+from tests.contract.documents import ROOT, documents, named, pods, rendered
+
+INSTALLATION = "manifests"
+CLEANUP = "manifests/cleanup"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+POD_SECURITY = "pod-security.kubernetes.io"
+
+
+def test_nothing_is_there_before_the_operator_vouches_for_it() -> None:
+    """The installation brings no ConfigMap: the marker that lets agents undo is made by the operator, once every entry
+    is there. With a marker of its own, applying the installation again would have each node forget its registries.
+    """
+    assert "ConfigMap" not in {each["kind"] for each in rendered(INSTALLATION)}
+
+
+def test_install_yaml_is_what_the_parts_render_to() -> None:
+    """Whoever applies install.yaml gets what `kubectl apply -k manifests` applies; `make install.yaml` renews it."""
+    assert documents((ROOT / "manifests/install.yaml").read_text()) == rendered(INSTALLATION)
+
+
+def test_the_image_is_named_once_and_is_of_this_version() -> None:
+    """One edit, in manifests/images, changes the image of operator, agents and cleanup."""
+    parts = [path for path in (ROOT / "manifests").rglob("*.yaml") if path.name != "install.yaml"]
+    assert [path.parent.name for path in parts if "newTag" in path.read_text()] == ["images"]
+    containers = [
+        container
+        for directory in (INSTALLATION, CLEANUP)
+        for pod in pods(rendered(directory)).values()
+        for container in pod["spec"]["containers"]
+    ]
+    assert len(containers) == 3
+    assert {container["image"] for container in containers} == {f"private-registry-operator:{VERSION}"}
+
+
+@pytest.mark.parametrize("directory", [INSTALLATION, CLEANUP])
+def test_everything_is_labelled_as_part_of_the_operator(directory: str) -> None:
+    """`kubectl get -l app.kubernetes.io/part-of=private-registry-operator` shows the whole installation."""
+    labels = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in rendered(directory)}
+    assert [name for name, found in labels.items() if found.get(names.PART_OF) != names.MANAGER] == []
+
+
+def test_the_names_are_those_of_the_code() -> None:
+    """The operator finds its agents and its namespaces where the installation puts them."""
+    objects = rendered(INSTALLATION)
+    agents = named(objects, "DaemonSet", "private-registry-agent")
+    assert agents["metadata"]["namespace"] == names.AGENTS_NAMESPACE
+    assert agents["spec"]["template"]["metadata"]["labels"] == {names.PART_OF: names.MANAGER, names.COMPONENT: "agent"}
+    operator = named(objects, "Deployment", "private-registry-operator")
+    assert operator["metadata"]["namespace"] == names.OPERATOR_NAMESPACE
+
+
+@pytest.mark.parametrize(
+    ("directory", "namespace", "level"),
+    [
+        (INSTALLATION, names.OPERATOR_NAMESPACE, "restricted"),
+        (INSTALLATION, names.AGENTS_NAMESPACE, "privileged"),
+        (CLEANUP, "private-registry-cleanup", "privileged"),
+    ],
+)
+def test_a_namespace_enforces_its_pod_security_level(directory: str, namespace: str, level: str) -> None:
+    """The agents' namespaces alone let anything through; the operator's refuses what is not restricted."""
+    labels = named(rendered(directory), "Namespace", namespace)["metadata"]["labels"]
+    security = {key: value for key, value in labels.items() if key.startswith(POD_SECURITY)}
+    assert security == {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "audit", "warn")}
+
+
+def granted(role: str) -> dict[tuple[str, str], set[str]]:
+    """The verbs that a role grants, by API group and resource. Cluster role and role of one name are taken together."""
+    verbs: dict[tuple[str, str], set[str]] = {}
+    for each in rendered(INSTALLATION):
+        if each["kind"] in ("Role", "ClusterRole") and each["metadata"]["name"] == role:
+            for rule in each["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        verbs.setdefault((group, resource), set()).update(rule["verbs"])
+    return verbs
+
+
+ROLES = ["private-registry-operator", "private-registry-agent", "private-registry-edit", "private-registry-view"]
+
+
+def test_there_are_no_other_roles() -> None:
+    """What is checked below is all there is."""
+    found = {each["metadata"]["name"] for each in rendered(INSTALLATION) if each["kind"].endswith("Role")}
+    assert found == set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_grants_a_wildcard_or_a_way_around(role: str) -> None:
+    """No role has a star, runs commands in pods, goes through a kubelet, or can give itself more rights."""
+    grants = granted(role)
+    verbs = {verb for each in grants.values() for verb in each}
+    resources = {resource for _, resource in grants}
+    assert verbs.isdisjoint({"*", "escalate", "bind", "impersonate", "deletecollection"})
+    assert resources.isdisjoint({"*", "pods/exec", "pods/attach", "nodes/proxy", "serviceaccounts/token"})
+    assert {group for group, _ in grants}.isdisjoint({"*", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"})
+
+
+def test_the_operator_reads_secrets_by_name_only() -> None:
+    """It cannot list Secrets, because with list comes reading every Secret of the cluster."""
+    assert granted("private-registry-operator")["", "secrets"] == {"get", "create", "patch", "delete"}
+
+
+def test_the_operator_makes_nothing_that_mounts_a_host_path() -> None:
+    """It changes no DaemonSet and no Node, and leaves the status of a NodeTrust to the agents."""
+    grants = granted("private-registry-operator")
+    assert ("apps", "daemonsets") not in grants
+    assert grants["", "nodes"] == {"list", "watch"}
+    assert (names.GROUP, "nodetrusts/status") not in grants
+
+
+def test_an_agent_can_hardly_do_anything() -> None:
+    """It reads NodeTrusts and the ConfigMaps of its namespace, and writes one status: nothing else."""
+    assert granted("private-registry-agent") == {
+        (names.GROUP, "nodetrusts"): {"list", "watch"},
+        (names.GROUP, "nodetrusts/status"): {"patch"},
+        ("networking.k8s.io", "servicecidrs"): {"list"},
+        ("", "configmaps"): {"get", "list", "watch"},
+        ("", "namespaces"): {"get"},
+    }
+    cluster_wide = named(rendered(INSTALLATION), "ClusterRole", "private-registry-agent")["rules"]
+    assert "" not in {group for rule in cluster_wide for group in rule["apiGroups"]}
+
+
+def test_an_agent_is_confined_but_for_two_directories() -> None:
+    """It is not privileged, has no capability, writes below the node's /etc alone, and shares no network."""
+    spec = pods(rendered(INSTALLATION))["private-registry-agent"]["spec"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "hostNetwork" not in spec
+    writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {"/host/etc"}
+    assert {volume["hostPath"]["path"] for volume in spec["volumes"]} == {"/etc", "/run"}
+
+
+def test_an_agent_runs_on_every_linux_node() -> None:
+    """No taint and no pressure keeps it from a node that has to pull."""
+    spec = pods(rendered(INSTALLATION))["private-registry-agent"]["spec"]
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["priorityClassName"] == "system-node-critical"
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+
+
+def test_the_cleanup_pod_is_an_agent_without_rights() -> None:
+    """It sees the node as the agent did, or it would miss what the agent left; it has no token."""
+    agent = pods(rendered(INSTALLATION))["private-registry-agent"]["spec"]
+    cleanup = pods(rendered(CLEANUP))["private-registry-cleanup"]["spec"]
+    for field in ("hostPID", "tolerations", "priorityClassName", "nodeSelector", "securityContext", "volumes"):
+        assert cleanup[field] == agent[field], field
+    for field in ("securityContext", "volumeMounts", "resources", "env"):
+        assert cleanup["containers"][0][field] == agent["containers"][0][field], field
+    assert cleanup["automountServiceAccountToken"] is False
+    assert {each["kind"] for each in rendered(CLEANUP)} == {"Namespace", "ServiceAccount", "DaemonSet"}
