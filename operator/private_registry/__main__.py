@@ -118,6 +118,63 @@ def operator(
         raise click.ClickException(str(error)) from None
 
 
+@main.command()
+@_common
+@click.option("--node-name", envvar="NODE_NAME", required=True, help="The node that this agent is on.")
+@click.option(
+    "--host-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/host"),
+    show_default=True,
+    help="Where the node's /etc and /run are mounted.",
+)
+@click.option(
+    "--proof-interval",
+    type=click.FloatRange(min=1),
+    default=600,
+    show_default=True,
+    help="Seconds between two proofs that the runtime pulls from a registry.",
+)
+@click.option(
+    "--cleanup", is_flag=True, help="Remove every file of ours from the node, whatever the API server says, and exit."
+)
+@click.option("--wait", is_flag=True, help="With --cleanup: stay idle afterwards, for use in a DaemonSet.")
+def agent(
+    kubeconfig: str | None,
+    context: str | None,
+    agents_namespace: str,
+    node_name: str,
+    host_root: Path,
+    proof_interval: float,
+    health_port: int,
+    log_format: log.Format,
+    log_level: str,
+    *,
+    cleanup: bool,
+    wait: bool,
+    **rules: Any,
+) -> None:
+    """Keep one node's trust in registries: write its runtime's files, prove them, repair them, undo them."""
+    from private_registry.agent import main as room  # noqa: PLC0415
+
+    log.setup(log_format, log_level)
+    settings = room.AgentSettings(
+        node_name=node_name,
+        agents_namespace=agents_namespace,
+        rules=_rules(**rules),
+        host_root=host_root,
+        proof_interval=proof_interval,
+        health_port=health_port,
+    )
+    try:
+        if cleanup:
+            asyncio.run(room.cleanup(settings, wait=wait))
+        else:
+            asyncio.run(room.run(settings, login(kubeconfig, context)))
+    except (LoginError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _rules(cluster_domain: str | None, service_ranges: tuple[Network, ...], allowed_hosts: tuple[str, ...]) -> Rules:
     return Rules(
         cluster_domain=cluster_domain or _domain_of_pod(),

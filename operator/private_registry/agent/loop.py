@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent import runtimes
@@ -18,7 +20,7 @@ from private_registry.agent.watch import Watcher
 from private_registry.api import hosts, names
 from private_registry.api.nodetrust import Runtime
 from private_registry.kube.client import ApiError, Kube
-from private_registry.kube.kinds import CONFIG_MAP, NAMESPACE, NODE_TRUST
+from private_registry.kube.kinds import CONFIG_MAP, NAMESPACE, NODE_TRUST, SERVICE_CIDR
 from private_registry.kube.reflector import Reflector
 from private_registry.trust import entry, node_files
 from private_registry.trust.node_files import NodeFiles
@@ -51,6 +53,7 @@ class NodeLoop:
         self._node_name = node_name
         self._namespace = agents_namespace
         self._rules = rules
+        self._ranges_are_given = bool(rules.service_ranges)
         self._node = node
         self._reporter = reporter
         self._health = health
@@ -82,17 +85,36 @@ class NodeLoop:
         await self._reporter.present.wait()
         await self._examined.wait()
         clock = asyncio.get_running_loop().time
-        reread = clock()
+        reread_at = clock()
         while True:
-            if clock() >= reread:
+            if reread := clock() >= reread_at:
                 await self._node.survey()
                 self._check(self._keepers)
-                reread = clock() + _REREAD
+                reread_at = clock() + _REREAD
             if self._entries.synced:
                 self._health.listed = True
+                if not self._rules.service_ranges or (reread and self._refuses()):
+                    await self._learn_service_ranges()
                 self._assign(group)
             watcher.watch(self._directories())
-            await self._pulse.wait(max(0.0, reread - clock()))
+            await self._pulse.wait(max(0.0, reread_at - clock()))
+
+    def _refuses(self) -> bool:
+        return any(isinstance(keeper.goal, NodeFiles) and keeper.goal.refusal for keeper in self._keepers.values())
+
+    async def _learn_service_ranges(self) -> None:
+        """Take the Service ranges from the API server, unless the administrator has told them."""
+        if self._ranges_are_given:
+            return
+        try:
+            found = await self._kube.list(SERVICE_CIDR)
+        except ApiError as error:
+            logger.warning(
+                "the address range of Services is not known: set --service-cidr", extra={"error": str(error)}
+            )
+            return
+        ranges = tuple(ip_network(cidr) for each in found.items for cidr in each["spec"]["cidrs"])
+        self._rules = replace(self._rules, service_ranges=ranges)
 
     def _see_node_trust(self) -> None:
         self._reporter.see(self._own.objects.get(self._node_name))

@@ -1,6 +1,9 @@
 """The agent as a program: what it is told, its start, and the clean-up that needs no API server."""
 
+import asyncio
+import contextlib
 import logging
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ from private_registry.agent.node import Node
 from private_registry.agent.report import Reporter
 from private_registry.api import hosts
 from private_registry.kube.client import Kube
+from private_registry.kube.login import Credentials
 from private_registry.trust import containerd
 
 logger = logging.getLogger(__name__)
@@ -36,8 +40,17 @@ class AgentSettings:
     health_port: int = 8080
 
 
-async def run(settings: AgentSettings, kube: Kube) -> None:
-    """Serve one node until cancelled."""
+async def run(settings: AgentSettings, credentials: Credentials) -> None:
+    """Serve one node until SIGTERM. Nothing is undone at the end: pulls go on without an agent."""
+    serving = asyncio.current_task()
+    assert serving is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with Kube(credentials) as kube:
+            await _serve(settings, kube)
+
+
+async def _serve(settings: AgentSettings, kube: Kube) -> None:
     node = Node(settings.host_root)
     health = Health(writes=lambda: node.writes)
     loop = NodeLoop(
@@ -59,8 +72,8 @@ async def run(settings: AgentSettings, kube: Kube) -> None:
         await runner.cleanup()
 
 
-async def cleanup(settings: AgentSettings) -> int:
-    """Remove everything of ours from the node, whatever the API server says; returns the number of files.
+async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
+    """Remove everything of ours from the node, whatever the API server says. Then, if asked to, wait for SIGTERM.
 
     Raises OSError.
     """
@@ -75,7 +88,12 @@ async def cleanup(settings: AgentSettings) -> int:
     for root in (Root(settings.host_root, path) for path in sorted(roots)):
         removed += _remove_all(str(root.path), root.owners(), root.remove)
     hosts_file = HostsFile(settings.host_root)
-    return removed + _remove_all("/etc/hosts", hosts_file.owners(), hosts_file.remove)
+    removed += _remove_all("/etc/hosts", hosts_file.owners(), hosts_file.remove)
+    logger.info("%d files and lines removed: this node is as it was", removed)
+    if wait:
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        await stopped.wait()
 
 
 def _remove_all(where: str, registries: Iterable[str], remove: Callable[[str], int]) -> int:
