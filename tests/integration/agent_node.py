@@ -1,0 +1,152 @@
+"""A node to test agents on: a real containerd that has an /etc and a /run of its own, and an agent beside it."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.cluster import versions
+from tests.cluster.host import unmount_below
+from tests.cluster.processes import Containerd, ControlPlane, Process
+from tests.cluster.processes.containerd import configuration
+from tests.cluster.processes.process import free_port, program
+
+ROOT = Path(__file__).parents[2]
+# From 2.1 on images are unpacked by a service that has to be told of the snapshotter once more.
+_UNPACK = """
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "native"
+"""
+_WITH_NODES_FILES = 'mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
+
+
+class NodeContainerd(Containerd):
+    """A containerd that finds the node's files where a node has them: /etc/containerd, /etc/hosts, /run/containerd.
+
+    It runs in a mount namespace of its own; for everybody else its root is `host_root`. `files` are further files, by
+    their path on the node.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        version: str = versions.CONTAINERD,
+        config_path: str = "/etc/containerd/certs.d",
+        config: str = "",
+    ) -> None:
+        """Write the configuration; nothing is started."""
+        super().__init__(directory, version=version)
+        self.host_root = Path(tempfile.mkdtemp(prefix="node-"))  # short: a socket's path may have 107 bytes
+        self.etc = self.host_root / "etc"
+        self.certs_d = self.etc / "containerd" / "certs.d"
+        self.hosts = self.etc / "hosts"
+        self.config_file = self.etc / "containerd" / "config.toml"
+        self.socket = self.host_root / "run" / "containerd" / "containerd.sock"
+        self.certs_d.mkdir(parents=True)
+        self.socket.parent.mkdir(parents=True)
+        for name in ("hosts", "nsswitch.conf", "passwd", "group", "resolv.conf"):
+            shutil.copy(Path("/etc") / name, self.etc / name)
+        self.configure(config_path, config)
+        binary = program(f"containerd-{version}", "containerd")
+        self.process = Process(
+            ["unshare", "--mount", "--", "sh", "-c", _WITH_NODES_FILES, self.host_root, binary],
+            log=self.log,
+            ready=self._serves_cri,
+            env={"PATH": f"{binary.parent}:/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+
+    def configure(self, config_path: str, config: str = "") -> None:
+        """Write the configuration file anew, for the next start."""
+        sockets = Path("/run/containerd")
+        text = configuration(
+            version=self.version,
+            root=self.root,
+            state=sockets / "state",
+            sockets=sockets,
+            config_path=config_path,
+            more=config + ("" if self.version.startswith(("v1.", "v2.0.")) else _UNPACK),
+        )
+        self.config_file.write_text(text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        unmount_below(self.host_root)
+        shutil.rmtree(self.host_root)
+
+
+class Agent:
+    """A real `private-registry agent`, as a process of its own."""
+
+    def __init__(
+        self,
+        node: NodeContainerd,
+        control_plane: ControlPlane,
+        *,
+        name: str,
+        namespace: str,
+        arguments: Sequence[str] = (),
+        kubeconfig: Path | None = None,
+    ) -> None:
+        """Describe it; nothing is started."""
+        self.port = free_port()
+        self.log = node.log.with_name("agent.log")
+        self.process = Process(
+            [
+                *(sys.executable, "-m", "private_registry", "agent"),
+                f"--kubeconfig={kubeconfig or control_plane.kubeconfig}",
+                f"--agents-namespace={namespace}",
+                f"--node-name={name}",
+                f"--host-root={node.host_root}",
+                f"--health-port={self.port}",
+                "--log-format=text",
+                *arguments,
+            ],
+            log=self.log,
+            ready=lambda: self.get("/healthz"),
+            env={"PYTHONPATH": str(ROOT / "operator"), "PYTHONWARNINGS": "error"},
+        )
+
+    def get(self, path: str) -> str:
+        """What the agent serves to the kubelet and to Prometheus. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
+
+
+def cleanup(node: NodeContainerd) -> str:
+    """Run `private-registry agent --cleanup` on the node, and return what it says. Raises CalledProcessError."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "private_registry",
+            "agent",
+            "--cleanup",
+            "--node-name=gone",
+            "--log-format=text",
+            f"--host-root={node.host_root}",
+        ],
+        env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stderr

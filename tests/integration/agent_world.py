@@ -1,0 +1,246 @@
+"""What a test of agents needs: entries and a NodeTrust in the API server, registries, a node and its agent."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import ssl
+import subprocess
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from private_registry import pki
+from private_registry.agent.cri.client import Answer, Cri
+from private_registry.api import hosts, names
+from private_registry.api.registry import PrivateRegistry
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube
+from private_registry.trust import entry
+from tests.certificates import a_certificate
+from tests.cluster.processes import ControlPlane, RegistryServer
+from tests.integration.agent_node import Agent, NodeContainerd
+from tests.registries import a_registry
+from tests.waiting import aeventually
+
+RULES = hosts.Rules(service_ranges=(ip_network("127.96.0.0/16"), ip_network("fd00:96::/112")))
+TLS_OFF = {"tls": {"mode": "Disabled"}}
+
+_number = itertools.count(1)
+
+
+@dataclass
+class Served:
+    """A registry that listens where its Service would, and what the operator would publish of it."""
+
+    registry: PrivateRegistry
+    server: RegistryServer
+    entry: entry.Entry
+
+    @property
+    def key(self) -> str:
+        return self.registry.key
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        return self.entry.hosts
+
+    @property
+    def hash(self) -> str:
+        return entry.hash_of(self.entry.canonical())
+
+    async def push(self, repository: str) -> None:
+        """Put an image of one layer into the registry, as `repository:v1`."""
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("hello"))
+        layer = content.getvalue()
+        diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+        config = json.dumps(
+            {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+        ).encode()
+        kind = "application/vnd.oci.image"
+        unverified = ssl._create_unverified_context()
+        connector = aiohttp.TCPConnector(ssl=unverified)
+        async with aiohttp.ClientSession(self.server.url, connector=connector, raise_for_status=True) as session:
+            blobs = []
+            for media_type, blob in (
+                (f"{kind}.config.v1+json", config),
+                (f"{kind}.layer.v1.tar+gzip", gzip.compress(layer)),
+            ):
+                digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+                blobs.append({"mediaType": media_type, "digest": digest, "size": len(blob)})
+                async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
+                    location = begun.headers["Location"]
+                await session.put(location, params={"digest": digest}, data=blob)
+            manifest = {
+                "schemaVersion": 2,
+                "mediaType": f"{kind}.manifest.v1+json",
+                "config": blobs[0],
+                "layers": blobs[1:],
+            }
+            headers = {"Content-Type": f"{kind}.manifest.v1+json"}
+            await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=headers)
+
+
+class World:
+    """One node of a cluster, with a name and an agents' namespace of its own."""
+
+    def __init__(self, control_plane: ControlPlane, kube: Kube, node: NodeContainerd, directory: Path) -> None:
+        """Nothing is created yet."""
+        number = next(_number)
+        self.kube = kube
+        self.node = node
+        self.name = f"node-{number}"
+        self.namespace = f"agents-{number}"
+        self._control_plane = control_plane
+        self._directory = directory
+        self._servers = contextlib.ExitStack()
+        self._addresses = itertools.count(10)
+        self._number = number
+
+    def agent(self, *arguments: str, kubeconfig: Path | None = None) -> Agent:
+        """An agent for this node; a context manager."""
+        return Agent(
+            self.node,
+            self._control_plane,
+            name=self.name,
+            namespace=self.namespace,
+            arguments=arguments,
+            kubeconfig=kubeconfig,
+        )
+
+    async def set_up(self) -> None:
+        """What the installation and the operator would have made: the namespace with its marker, the NodeTrust."""
+        await self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        await self.mark()
+        await self.add_node_trust()
+
+    async def mark(self) -> None:
+        metadata = {"name": names.COMPLETE, "namespace": self.namespace}
+        await self.kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+    async def add_node_trust(self, labels: dict[str, str] | None = None) -> None:
+        spec = {"nodeLabels": labels or {}}
+        await self.kube.create(
+            {"apiVersion": names.API_VERSION, "kind": "NodeTrust", "metadata": {"name": self.name}, "spec": spec}
+        )
+
+    def tear_down(self) -> None:
+        self._servers.close()
+
+    def serve(
+        self,
+        name: str = "team",
+        *,
+        spec: dict[str, Any] | None = None,
+        address: str | None = None,
+        certified: Sequence[str] | None = None,
+        authority: pki.Authority | None = None,
+        server_name: str = "",
+        listen: bool = True,
+    ) -> Served:
+        """A registry with TLS, or without by its spec. `certified`: what its certificate names, else its address."""
+        address = address or f"127.96.{self._number}.{next(self._addresses)}"
+        registry = a_registry(spec, name=name)
+        directory = self._directory / f"{name}-{address}"
+        tls, ca = None, ""
+        if registry.spec.tls.mode != "Disabled":
+            certificate = a_certificate(certified or [address, f"{name}.registries.svc"], authority)
+            ca = certificate.ca_pem
+            tls = (directory / "tls.crt", directory / "tls.key")
+            directory.mkdir(parents=True)
+            tls[0].write_text(certificate.cert_pem)
+            tls[1].write_text(certificate.key_pem)
+        server = RegistryServer(directory, tls=tls, address=address, port=names.PORT)
+        if listen:
+            self._servers.enter_context(server)
+        built = entry.build(registry, cluster_ips=[address], ca_bundle=ca, rules=RULES, server_name=server_name)
+        return Served(registry, server, built.entry)
+
+    async def publish(self, served: Served, **changes: Any) -> None:
+        """Let the agents have the entry of a registry, with these fields changed."""
+        changed = served.entry.model_copy(update=changes)
+        config_map = entry.config_map(changed, served.registry, self.namespace)
+        live = await self.kube.get(kinds.CONFIG_MAP, self.namespace, config_map["metadata"]["name"])
+        if live is None:
+            await self.kube.create(config_map)
+        else:
+            await self.kube.merge(
+                kinds.CONFIG_MAP, self.namespace, config_map["metadata"]["name"], {"data": config_map["data"]}
+            )
+
+    async def withdraw(self, served: Served) -> None:
+        """Take the entry of a registry away."""
+        name = names.entry(served.registry.namespace, served.registry.name)
+        live = await self.kube.get(kinds.CONFIG_MAP, self.namespace, name)
+        assert live is not None
+        await self.kube.delete(live)
+
+    async def status(self) -> dict[str, Any]:
+        node_trust = await self.kube.get(kinds.NODE_TRUST, None, self.name)
+        assert node_trust is not None
+        status: dict[str, Any] = node_trust.get("status") or {}
+        return status
+
+    async def row(self, key: str) -> dict[str, Any] | None:
+        """What the node says of a registry."""
+        rows = (await self.status()).get("registries") or []
+        return next((row for row in rows if row["registry"] == key), None)
+
+    async def until(self, key: str, reason: str, *, within: float = 20) -> dict[str, Any]:
+        """Wait until the node says this of a registry, and return all that it says of it."""
+        async def said() -> dict[str, Any]:
+            row = await self.row(key) or {}
+            assert row.get("reason") == reason, row
+            return row
+
+        return await aeventually(said, within=within, every=0.05, what=f"{self.name} says {reason} of {key}")
+
+    async def until_trusted(self, served: Served, *, within: float = 20) -> dict[str, Any]:
+        """Wait until the node says that it trusts a registry as it was published last."""
+
+        async def trusted() -> dict[str, Any]:
+            row = await self.row(served.key) or {}
+            assert (row.get("trusted"), row.get("entryHash")) == (True, served.hash), row
+            return row
+
+        return await aeventually(trusted, within=within, every=0.05, what=f"{self.name} trusts {served.key}")
+
+    async def until_gone(self, key: str, *, within: float = 20) -> None:
+        async def gone() -> bool:
+            row = await self.row(key)
+            assert row is None, row
+            return True
+
+        await aeventually(gone, within=within, every=0.05, what=f"{self.name} says nothing of {key} any more")
+
+    async def pull(self, image: str) -> Answer:
+        """Have the node's runtime pull, as the kubelet would."""
+        async with Cri(self.node.socket) as cri:
+            return await cri.pull(image)
+
+
+def kubeconfig_for(control_plane: ControlPlane, path: Path, user: str) -> Path:
+    """A kubeconfig file of the administrator who acts as `user`, with that user's rights."""
+    config = json.loads(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"]["as"] = user
+    path.write_text(json.dumps(config))
+    return path
+
+
+@contextlib.contextmanager
+def local_address(address: str) -> Iterator[str]:
+    """An IPv6 address on loopback for a while."""
+    subprocess.run(["ip", "-6", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True)
+    try:
+        yield address
+    finally:
+        subprocess.run(["ip", "-6", "addr", "del", f"{address}/128", "dev", "lo"], check=True)
