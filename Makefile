@@ -29,3 +29,17 @@ check: venv ## Lint, types, import rules
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy operator tests
 	PYTHONPATH=operator $(BIN)/lint-imports --no-timing
+
+.PHONY: test
+test: venv ## All checks and tests, on real parts and a real cluster
+	$(BIN)/python -m tests.suite
+
+.PHONY: demo
+demo: venv ## The main job, shown on a real cluster: [CONTEXT=... IMAGE=... [YES=1]]
+ifndef CONTEXT
+	$(BIN)/python -m tests.cluster up
+endif
+	$(BIN)/python -m tests.demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(IMAGE),--image $(IMAGE)) $(if $(REGISTRY_IMAGE),--registry-image $(REGISTRY_IMAGE)) $(if $(YES),--yes)
+
+include tests/cluster/cluster.mk
+include manifests/manifests.mk

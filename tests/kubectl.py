@@ -1,0 +1,114 @@
+"""kubectl as a person uses it: for the story, which shows the commands, and for the end-to-end tests.
+
+The only place that starts kubectl. A command that fails raises with what it said.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import eventually
+
+AGENTS = "private-registry-nodes"
+OPERATOR = "private-registry-system"
+
+
+class KubectlError(AssertionError):
+    """kubectl ended with an error; the message is the command and what it said."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """One kubectl for one cluster."""
+
+    program: str
+    kubeconfig: Path | None = None
+    context: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which this kubectl, and the scripts of manifests/, find the cluster."""
+        chosen = {"KUBECTL": self.program, "CONTEXT": self.context}
+        return {**os.environ, **chosen, **({"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {})}
+
+    def __call__(self, *arguments: str, stdin: str = "", within: float = 180) -> str:
+        """Run a command; return what it printed. Raises KubectlError."""
+        done = subprocess.run(
+            self._command(*arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            env=self.environment(),
+            check=False,
+        )
+        if done.returncode:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """An object, or a list of them."""
+        found: dict[str, Any] = json.loads(self("get", *arguments, "--output=json"))
+        return found
+
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        """The objects of a list."""
+        return list(self.get(*arguments)["items"])
+
+    def apply(self, text: str) -> str:
+        return self("apply", "--filename=-", stdin=text)
+
+    def agents(self) -> dict[str, str]:
+        """The agents' pods, by node."""
+        pods = self.items("pods", f"--namespace={AGENTS}", "--selector=app.kubernetes.io/component=agent")
+        return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods}
+
+    def condition(self, namespace: str, registry: str, kind: str) -> dict[str, Any]:
+        """A condition of a PrivateRegistry; empty when it is not there."""
+        status = self.get("privateregistry", registry, f"--namespace={namespace}").get("status") or {}
+        return next((each for each in status.get("conditions") or [] if each["type"] == kind), {})
+
+    def wait_ready(self, namespace: str, registry: str, *, nodes: int, within: float = 120) -> None:
+        """Wait until the registry is ready and exactly so many nodes trust it. Raises AssertionError."""
+
+        def ready() -> bool:
+            found = self.get("privateregistry", registry, f"--namespace={namespace}")
+            status = found.get("status") or {}
+            conditions = {each["type"]: each for each in status.get("conditions") or []}
+            seen = {kind: (each["status"], each["message"]) for kind, each in conditions.items()}
+            summary = (status.get("nodes") or {}).get("summary")
+            is_ready = conditions.get("Ready", {}).get("status") == "True"
+            assert (is_ready, summary) == (True, f"{nodes}/{nodes}"), (summary, seen)
+            return True
+
+        eventually(ready, within=within, every=0.25, what=f"{namespace}/{registry} is ready on {nodes} nodes")
+
+    @contextmanager
+    def port_forward(self, namespace: str, target: str, port: int) -> Iterator[int]:
+        """Forward a local port to a port of a Service or pod; gives the local one."""
+        command = self._command("port-forward", f"--namespace={namespace}", target, f":{port}")
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment()
+        ) as process:
+            try:
+                yield _forwarded(process)
+            finally:
+                process.terminate()
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [self.program, *([f"--context={self.context}"] if self.context else []), *arguments]
+
+
+def _forwarded(process: "subprocess.Popen[str]") -> int:
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", line):
+            return int(found.group(1))
+    raise KubectlError(f"port-forward ended: {''.join(said)}")
