@@ -335,13 +335,6 @@ def _check_path(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certif
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-        return _may_sign(issuer)
-    except _MALFORMED:
-        return False
-
-
-def _may_sign(issuer: x509.Certificate) -> bool:
-    try:
         return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return issuer.version is x509.Version.v1
+    except (x509.ExtensionNotFound, *_MALFORMED):
+        return False

@@ -263,6 +263,12 @@ class TestTls:
         overlap = pki.bundle(other.ca_pem, secured.http.ca_bundle)
         assert (await replace(secured.http, ca_bundle=overlap).serves()).yes
 
+    async def test_the_very_certificate_vouches_for_itself(
+        self, secured: RegistryPod, certificate: pki.Certificate
+    ) -> None:
+        """Where the nodes' own roots vouch for a certificate, we need none: we know the one that is served."""
+        assert (await replace(secured.http, ca_bundle=certificate.cert_pem).serves()).yes
+
     async def test_a_bundle_that_is_none(self, secured: RegistryPod) -> None:
         """A broken bundle is an answer like any other, not a crash."""
         assert not (await replace(secured.http, ca_bundle="no PEM").serves()).yes

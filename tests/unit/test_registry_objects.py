@@ -225,17 +225,20 @@ class TestAffinity:
     def test_beside_the_owner_s_wishes(self, own: Object) -> None:
         """Terms of the owner come first and stay as they are; the spec itself is not touched."""
         theirs = {"weight": 5, "podAffinityTerm": {"topologyKey": "zone"}}
-        affinity = {
+        affinity: Object = {
             "podAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}],
                 PREFERRED: [theirs],
             },
             "podAntiAffinity": {PREFERRED: [theirs]},
         }
-        before: Object = copy.deepcopy(affinity)
-        made = pod_of(a_deployment({"scheduling": {"affinity": affinity}}))["spec"]["affinity"]
-        assert made == {**before, "podAffinity": {**before["podAffinity"], PREFERRED: [theirs, own]}}
-        assert affinity == before
+        registry = a_registry({"scheduling": {"affinity": affinity}})
+        made = deployment(registry, image="i", configuration_name="c", certificate_hash="", strategy="Recreate")
+        assert pod_of(made)["spec"]["affinity"] == {
+            "podAffinity": {**affinity["podAffinity"], PREFERRED: [theirs, own]},
+            "podAntiAffinity": affinity["podAntiAffinity"],
+        }
+        assert registry.spec.scheduling.affinity == affinity
 
     @pytest.mark.parametrize("nonsense", [{"podAffinity": "here"}, {"podAffinity": {PREFERRED: "here"}}])
     def test_nonsense_goes_to_the_api_server(self, nonsense: Object) -> None:
