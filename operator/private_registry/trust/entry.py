@@ -136,10 +136,11 @@ def build(
         else:
             trusted.append(str(host))
     for text in registry.spec.node_trust.additional_hosts:
-        refusal = _refusal(text, registry, rules, covered, taken_hosts or {})
-        if refusal:
+        if text in trusted:
+            continue
+        if refusal := _refusal(text, registry, rules, covered, taken_hosts or {}):
             refusals.append(refusal)
-        elif text not in trusted:
+        else:
             trusted.append(text)
     tls = registry.spec.tls.mode != "Disabled"
     try:
@@ -173,6 +174,8 @@ def _refusal(
         host = hosts.parse_host(text)
     except hosts.InvalidHostError as error:
         return Refusal(text, Reason.HOST_INVALID, str(error))
+    if host.address is not None:
+        return Refusal(text, Reason.HOST_NOT_ALLOWED, f"{text} is no address of this registry's Service")
     if message := rules.refusal(host, registry.namespace, registry.name):
         return Refusal(text, Reason.HOST_NOT_ALLOWED, message)
     if holder := taken_hosts.get(text):

@@ -57,12 +57,9 @@ def foreign_address(content: bytes, alias: Alias) -> str | None:
     return None
 
 
-def torn(current: bytes, wanted: bytes) -> bool:
-    """Whether the file is what a crash may leave of writing `wanted` in place, and nobody's edit.
-
-    That is: a beginning of it, or all of it followed by the end of the longer content that was there before, which
-    is the same end because our lines stand first.
-    """
-    if wanted.startswith(current):
-        return current != wanted
-    return current.startswith(wanted) and wanted.endswith(current[len(wanted) :])
+def torn(current: bytes, old: bytes, new: bytes) -> bool:
+    """Whether the file is what a crash may leave of writing `new` over `old` in place, and nobody's edit."""
+    written = next((at for at, pair in enumerate(zip(current, new, strict=False)) if pair[0] != pair[1]), None)
+    if written is None:  # one is the beginning of the other
+        return current != new and (new.startswith(current) or current[len(new) :] == old[len(new) :])
+    return current != old and current[written:] == old[written:]

@@ -21,6 +21,7 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"(https?://[^/\s\"]+)/v2/")
+_SOURCE_PORT = re.compile(r":\d+->")
 _QUOTED = 400  # characters of a runtime's answer in a message
 
 
@@ -53,5 +54,6 @@ def classify(code: str, details: str, *, server: str, hint: str = "") -> Verdict
 
 
 def _quote(details: str) -> str:
-    text = " ".join(details.split())
+    """The end of an answer, which is where Go says what went wrong, without what differs from one try to the next."""
+    text = _SOURCE_PORT.sub("->", " ".join(details.split()))
     return f'"{text}"' if len(text) <= _QUOTED else f'"… {text[-_QUOTED:]}"'

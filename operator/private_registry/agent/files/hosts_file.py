@@ -16,6 +16,7 @@ from private_registry.trust.etc_hosts import Alias
 
 PATH = PurePosixPath("/etc/hosts")
 _COPY = ".private-registry-operator-hosts"  # no TEMPORARY name: it has to survive until it has been looked at
+"""Holds the file as it was and as it is to be, one after the other, behind a line with the length of the first."""
 _LIMIT = 4 * 1024 * 1024
 
 
@@ -78,8 +79,9 @@ class HostsFile:
             except OSError as error:
                 if error.errno not in (errno.EBUSY, errno.EXDEV):
                     raise
-                atomic.move(directory, aside, _COPY)
+                atomic.replace(directory, _COPY, b"%d\n%b%b" % (len(content), content, wanted))
                 self._write_in_place(directory, wanted)
+                atomic.discard(directory, aside)
         except OSError:
             atomic.discard(directory, aside)
             raise
@@ -110,12 +112,15 @@ class HostsFile:
         os.fsync(directory)
 
     def _recover(self, directory: int) -> None:
+        """Finish what was begun in place, unless somebody has edited the file since."""
         try:
-            wanted = atomic.read(directory, _COPY, _LIMIT)
+            copy = atomic.read(directory, _COPY, 2 * _LIMIT) or b""
         except FileNotFoundError:
             return
-        if wanted is not None and etc_hosts.torn(self._read(directory), wanted):
-            self._write_in_place(directory, wanted)
+        length, _, both = copy.partition(b"\n")
+        old, new = both[: int(length)], both[int(length) :]
+        if etc_hosts.torn(self._read(directory), old, new):
+            self._write_in_place(directory, new)
         else:
             os.unlink(_COPY, dir_fd=directory)
             os.fsync(directory)
