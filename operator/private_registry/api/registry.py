@@ -191,7 +191,7 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        wrong = "; ".join(f"spec.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, ('spec', *item['loc'])))}: {item['msg']}" for item in error.errors())
         raise SpecInvalidError(wrong) from None
     return PrivateRegistry(
         namespace=metadata["namespace"],
