@@ -1,8 +1,62 @@
-"""PrivateRegistries for the tests, read as the operator reads them."""
+"""PrivateRegistries for the tests, read as the operator reads them, and all that they are made of."""
 
 from typing import Any
 
 from private_registry.api.registry import PrivateRegistry, parse
+from private_registry.pki import Certificate
+from private_registry.registry.certificates import ca_config_map, certificate_secret
+from private_registry.registry.claim import claim
+from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.deployment import deployment
+from private_registry.registry.image_proof import image_proof_pod
+from private_registry.registry.service import service
+
+IMAGE = "docker.io/library/registry:3.1.1"
+FINGERPRINT = "5f"
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "smallest": {},
+    "everything": {
+        "storage": {
+            "deleteEnabled": False,
+            "size": "1Ti",
+            "storageClassName": "fast",
+            "accessMode": "ReadWriteOncePod",
+            "reclaimPolicy": "Delete",
+        },
+        "service": {"type": "LoadBalancer"},
+        "nodeTrust": {"nodeSelector": {"pool": "build"}, "additionalHosts": ["registry.example.com"]},
+        "image": "registry.example.com/distribution:3.2.0",
+        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
+        "scheduling": {
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "registry", "effect": "NoSchedule"}],
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}]
+                    }
+                },
+                "podAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "podAffinityTerm": {
+                                "labelSelector": {"matchLabels": {"app": "builder"}},
+                                "topologyKey": "topology.kubernetes.io/zone",
+                            },
+                        }
+                    ]
+                },
+            },
+            "priorityClassName": "system-cluster-critical",
+            "imagePullSecrets": [{"name": "mirror"}],
+        },
+    },
+    "claim-of-someone-else": {"storage": {"claimName": "shared"}},
+    "plain-http": {"tls": {"mode": "Disabled"}, "service": {"type": "NodePort"}},
+    "brought-certificate": {"tls": {"mode": "Secret", "secretName": "brought"}},
+}
 
 
 def a_registry(
@@ -17,3 +71,27 @@ def a_registry(
         "creationTimestamp": "2026-01-02T03:04:05Z",
     }
     return parse({"metadata": metadata, "spec": spec or {}})
+
+
+def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
+    """All objects that the registry may ever be made of."""
+    config_map = configuration(registry)
+    image = registry.spec.image or IMAGE
+    made = [
+        service(registry),
+        claim(registry),
+        config_map,
+        http_secret(registry, "a secret"),
+        deployment(
+            registry,
+            image=image,
+            configuration_name=config_map["metadata"]["name"],
+            certificate_hash=FINGERPRINT if registry.certificate_secret else "",
+            strategy="RollingUpdate",
+        ),
+        image_proof_pod(registry, image=image, node_name="worker"),
+    ]
+    if registry.certificate_secret:
+        made.append(certificate_secret(registry, Certificate("a certificate", "a key", "a CA")))
+        made.append(ca_config_map(registry, "a CA"))
+    return [obj for obj in made if obj]

@@ -111,7 +111,7 @@ class Rules:
         )
 
     def in_service_range(self, address: Address) -> bool:
-        return any(address.version == network.version and address in network for network in self.service_ranges)
+        return any(address in network for network in self.service_ranges)
 
     def is_allowed(self, host: Host) -> bool:
         """Whether the administrator's patterns permit this host to whoever asks for it first.
