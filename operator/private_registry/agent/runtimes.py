@@ -90,10 +90,18 @@ def look_up(host_root: Path, node: str, version: str, info: Mapping[str, str], p
         config = _config_file(pid)
         files = _config_files(host_root, config) if in_status is None else []
     except (containerd.ConfigUnreadableError, OSError) as error:
-        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        what = _of_node(host_root, error) if isinstance(error, OSError) else str(error)
         message = f"the configuration of containerd {version} cannot be read, so its config_path is not known: {what}"
         return containerd.Lookup("", None, Verdict(Reason.CONFIG_PATH_UNREADABLE, message))
     return containerd.analyse(version, in_status, files, config=config, node=node)
+
+
+def _of_node(host_root: Path, error: OSError) -> str:
+    """What went wrong, with the path as the node has it."""
+    path = PurePosixPath(error.filename)
+    if path.is_relative_to(host_root):
+        path = PurePosixPath("/") / path.relative_to(host_root)
+    return f"{path}: {error.strerror}"
 
 
 def _config_file(pid: int) -> PurePosixPath:

@@ -1,0 +1,109 @@
+"""The node's /etc/hosts on a real file system: renamed over, or written in place where it is a mount."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from private_registry.agent.files.hosts_file import HostsFile
+from private_registry.agent.files.roots import ConflictError
+from private_registry.trust.etc_hosts import Alias
+
+TEAM, OTHER = "registries/team", "registries/other"
+HASH = "0123456789abcdef"
+ALIAS = Alias("10.96.12.34", "team.registries.svc")
+BEFORE = b"127.0.0.1\tlocalhost\n# no newline at the end"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of a node's /etc/hosts, with a mode that is not ours."""
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc" / "hosts"
+    path.write_bytes(BEFORE)
+    path.chmod(0o640)
+    return path
+
+
+@pytest.fixture
+def mounted(path: Path) -> Iterator[Path]:
+    """The same, as a mount of its own: nothing can be renamed over it."""
+    subprocess.run(["mount", "--bind", path, path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+def names(path: Path) -> list[str]:
+    return [each.name for each in path.parent.iterdir()]
+
+
+def comes_and_goes(tmp_path: Path, path: Path) -> None:
+    hosts_file = HostsFile(tmp_path)
+    assert hosts_file.apply(ALIAS, TEAM, HASH) == 1
+    assert hosts_file.apply(ALIAS, TEAM, HASH) == 0
+    assert path.read_bytes() == ALIAS.line(TEAM, HASH) + BEFORE
+    assert hosts_file.owners() == {TEAM}
+    assert hosts_file.remove(OTHER) == 0
+    assert hosts_file.remove(TEAM) == 1
+    assert path.read_bytes() == BEFORE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert names(path) == ["hosts"]
+
+
+def test_a_line_comes_and_goes(tmp_path: Path, path: Path) -> None:
+    """Bytes and mode are what they were, and no other file is left."""
+    with path.open() as before:
+        comes_and_goes(tmp_path, path)
+        assert os.fstat(before.fileno()).st_nlink == 0
+
+
+def test_where_the_file_is_a_mount_it_is_written_in_place(tmp_path: Path, mounted: Path) -> None:
+    """As in a node that is a container, whose /etc/hosts is its engine's."""
+    inode = mounted.stat().st_ino
+    comes_and_goes(tmp_path, mounted)
+    assert mounted.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("cut", [0, 5, 20, 100])
+def test_a_write_in_place_that_was_cut_off_is_finished(tmp_path: Path, mounted: Path, cut: int) -> None:
+    """The copy beside it says what was meant."""
+    after = ALIAS.line(TEAM, HASH) + BEFORE
+    copy = mounted.with_name(".private-registry-operator-hosts")
+    copy.write_bytes(b"%d\n" % len(BEFORE) + BEFORE + after)
+    mounted.write_bytes(after[:cut] + BEFORE[cut:] if cut else b"")
+    assert HostsFile(tmp_path).owners() == {TEAM}
+    assert mounted.read_bytes() == after
+    assert names(mounted) == ["hosts"]
+
+
+def test_an_edit_after_a_crash_is_kept(tmp_path: Path, mounted: Path) -> None:
+    """What somebody wrote since is worth more than what we had begun."""
+    edited = BEFORE + b"\n192.0.2.1 somebody\n"
+    copy = mounted.with_name(".private-registry-operator-hosts")
+    copy.write_bytes(b"%d\n" % len(BEFORE) + BEFORE + ALIAS.line(TEAM, HASH) + BEFORE)
+    mounted.write_bytes(edited)
+    assert HostsFile(tmp_path).owners() == frozenset()
+    assert mounted.read_bytes() == edited
+    assert names(mounted) == ["hosts"]
+
+
+def test_somebody_elses_line_for_the_name_is_a_conflict(tmp_path: Path, path: Path) -> None:
+    """Two addresses for one name: the runtime would try both."""
+    path.write_bytes(b"192.0.2.1 team.registries.svc\n")
+    with pytest.raises(ConflictError, match=r"192\.0\.2\.1"):
+        HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
+    assert path.read_bytes() == b"192.0.2.1 team.registries.svc\n"
+
+
+def test_a_node_without_the_file_gets_one(tmp_path: Path, path: Path) -> None:
+    """And keeps it, empty, afterwards."""
+    path.unlink()
+    hosts_file = HostsFile(tmp_path)
+    assert hosts_file.owners() == frozenset()
+    hosts_file.apply(ALIAS, TEAM, HASH)
+    assert path.read_bytes() == ALIAS.line(TEAM, HASH)
+    hosts_file.remove(TEAM)
+    assert path.read_bytes() == b""

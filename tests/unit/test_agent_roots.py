@@ -1,0 +1,329 @@
+"""The writer below config_path, on a real file system: exact, atomic, blind to links, and safe to kill anywhere."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from private_registry.agent.files.roots import ConflictError, HeldError, Root, RootNotVisibleError
+from private_registry.trust import marker
+from private_registry.trust.node_files import HostDirectory, NodeFile
+
+ROOT = PurePosixPath("/etc/containerd/certs.d")
+TEAM, OTHER = "registries/team", "registries/other"
+HOST = "team.registries.svc:5000"
+
+
+def a_directory(host: str = HOST, *, owner: str = TEAM, version: str = "1", tls: bool = True) -> HostDirectory:
+    """A host's directory as it is to be; another version has other bytes."""
+    first = f"{marker.line(owner, version * 16)}\n"
+    ca = NodeFile("ca.crt", f"{first}certificate {version}\n".encode())
+    toml = NodeFile("hosts.toml", f'{first}server = "{version}"\n'.encode())
+    return HostDirectory(host, "https://10.96.0.1:5000", (ca, toml) if tls else (toml,))
+
+
+def tree(path: Path) -> dict[str, tuple[Any, ...]]:
+    """Everything below a path: type, mode and owner, and of what is not a directory content and time."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for each in sorted(path.rglob("*")):
+        status = each.lstat()
+        kept: tuple[Any, ...] = (
+            stat.S_IFMT(status.st_mode),
+            stat.S_IMODE(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+        )
+        if each.is_symlink():
+            kept += (str(each.readlink()),)
+        elif each.is_file():
+            kept += (each.read_bytes(), status.st_mtime_ns)
+        found[str(each.relative_to(path))] = kept
+    return found
+
+
+@pytest.fixture
+def host_root(tmp_path: Path) -> Path:
+    (tmp_path / "etc/containerd").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def certs_d(host_root: Path) -> Path:
+    """A root with things of other people in it."""
+    certs_d = host_root / ROOT.relative_to("/")
+    for name in ("_default", "docker.io", "quay.io_443_"):
+        (certs_d / name).mkdir(parents=True)
+        (certs_d / name / "hosts.toml").write_text('server = "https://mirror.example.com"\n')
+    (certs_d / "empty").mkdir(mode=0o700)
+    (certs_d / "link").symlink_to("/etc/passwd")
+    (certs_d / "README").write_text("of the administrator\n")
+    return certs_d
+
+
+@pytest.fixture
+def root(host_root: Path, certs_d: Path) -> Root:
+    return Root(host_root, ROOT)
+
+
+class TestComingAndGoing:
+    """What is there afterwards is what is to be there, to the byte."""
+
+    def test_a_registry_leaves_no_trace(self, root: Root, certs_d: Path) -> None:
+        """Names, bytes, modes and times of everything else are what they were, before, during and after."""
+        before = tree(certs_d)
+        root.apply(a_directory(), TEAM)
+        root.apply(a_directory("10.96.0.1:5000"), TEAM)
+        assert {path: kept for path, kept in tree(certs_d).items() if path in before} == before
+        assert root.remove(TEAM) == 4
+        assert tree(certs_d) == before
+
+    def test_a_root_that_was_not_there_goes_again(self, host_root: Path) -> None:
+        """Where nothing was configured before, nothing is left."""
+        root = Root(host_root, ROOT)
+        root.apply(a_directory(), TEAM)
+        root.apply(a_directory("other.registries.svc:5000", owner=OTHER), OTHER)
+        root.remove(TEAM)
+        assert root.owners() == {OTHER: {"other.registries.svc:5000"}}
+        root.remove(OTHER)
+        assert tree(host_root / "etc/containerd") == {}
+
+    def test_a_root_that_others_use_by_now_stays(self, host_root: Path) -> None:
+        """We made it, somebody put something into it: only what is ours goes."""
+        root = Root(host_root, ROOT)
+        root.apply(a_directory(), TEAM)
+        (root.here / "docker.io").mkdir()
+        root.remove(TEAM)
+        assert list(tree(host_root / "etc/containerd")) == ["certs.d", "certs.d/docker.io"]
+
+    def test_files_are_readable_by_all_and_writable_by_root(self, root: Root, certs_d: Path) -> None:
+        """Whatever the umask of the process is."""
+        umask = os.umask(0o077)
+        try:
+            root.apply(a_directory(), TEAM)
+        finally:
+            os.umask(umask)
+        assert stat.S_IMODE((certs_d / HOST).stat().st_mode) == 0o755
+        assert {stat.S_IMODE(each.stat().st_mode) for each in (certs_d / HOST).iterdir()} == {0o644}
+
+    def test_what_is_right_is_not_written_again(self, root: Root, certs_d: Path) -> None:
+        """A steady node has no writes: not even the time of a file changes."""
+        assert root.apply(a_directory(), TEAM) == 2
+        before = tree(certs_d)
+        assert root.apply(a_directory(), TEAM) == 0
+        assert tree(certs_d) == before
+
+    def test_from_tls_to_plain_http_the_ca_goes(self, root: Root, certs_d: Path) -> None:
+        """A CA that hosts.toml does not name would be one file too many after the end."""
+        root.apply(a_directory(), TEAM)
+        root.apply(a_directory(version="2", tls=False), TEAM)
+        assert [each.name for each in (certs_d / HOST).iterdir()] == ["hosts.toml"]
+
+    def test_names_that_are_no_longer_wanted_go(self, root: Root, certs_d: Path) -> None:
+        """An address that changed does not stay trusted."""
+        root.apply(a_directory(), TEAM)
+        root.apply(a_directory("10.96.0.1:5000"), TEAM)
+        root.remove(TEAM, keep={HOST})
+        assert root.owners() == {TEAM: {HOST}}
+
+    def test_a_file_that_somebody_put_beside_ours_stays(self, root: Root, certs_d: Path) -> None:
+        """Of a directory that is shared, only our files go."""
+        root.apply(a_directory(), TEAM)
+        (certs_d / HOST / "client.cert").write_text("of somebody")
+        root.remove(TEAM)
+        assert [each.name for each in (certs_d / HOST).iterdir()] == ["client.cert"]
+
+    def test_an_ipv6_address_is_a_directory_like_any_other(self, root: Root, certs_d: Path) -> None:
+        """Brackets and colons are part of the name."""
+        root.apply(a_directory("[fd00:96::a]:5000"), TEAM)
+        assert (certs_d / "[fd00:96::a]:5000" / "hosts.toml").exists()
+
+
+class TestDrift:
+    """What somebody did to our files is undone by the next look."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path: (path / "hosts.toml").unlink(),
+            lambda path: (path / "ca.crt").unlink(),
+            lambda path: (path / "hosts.toml").write_bytes(b""),
+            lambda path: (path / "hosts.toml").write_bytes((path / "hosts.toml").read_bytes()[:20]),
+            lambda path: (path / "hosts.toml").write_bytes(
+                (path / "hosts.toml").read_bytes() + b"skip_verify = true\n"
+            ),
+            lambda path: (path / "ca.crt").write_bytes((path / "ca.crt").read_bytes().replace(b"certificate", b"CERT")),
+            lambda path: [each.unlink() for each in path.iterdir()],
+            shutil.rmtree,
+            lambda path: shutil.rmtree(path.parent),
+        ],
+    )
+    def test_damage_is_repaired(self, root: Root, certs_d: Path, damage: Callable[[Path], object]) -> None:
+        """Edited, truncated or deleted: it is made what it was."""
+        root.apply(a_directory(), TEAM)
+        before = tree(certs_d / HOST)
+        damage(certs_d / HOST)
+        assert root.apply(a_directory(), TEAM) > 0
+        assert {path: kept[:-1] for path, kept in tree(certs_d / HOST).items()} == {
+            path: kept[:-1] for path, kept in before.items()
+        }
+
+    def test_a_truncated_file_goes_with_the_rest(self, root: Root, certs_d: Path) -> None:
+        """Undoing needs no marker in a file that holds nothing, beside one that has it."""
+        before = tree(certs_d)
+        root.apply(a_directory(), TEAM)
+        (certs_d / HOST / "hosts.toml").write_bytes(b"")
+        root.remove(TEAM)
+        assert tree(certs_d) == before
+
+
+class TestForeign:
+    """Somebody else's files are in the way: that is said, and not one byte changes."""
+
+    @pytest.mark.parametrize(
+        "foreign",
+        [
+            lambda certs_d: (certs_d / "team.registries.svc_5000_").mkdir(),
+            lambda certs_d: (certs_d / "team.registries.svc_5000_").symlink_to("docker.io"),
+            lambda certs_d: ((certs_d / HOST).mkdir(), (certs_d / HOST / "hosts.toml").write_text("server = 'x'\n")),
+            lambda certs_d: ((certs_d / HOST).mkdir(), (certs_d / HOST / "ca.crt").write_text("of somebody\n")),
+            lambda certs_d: ((certs_d / HOST).mkdir(), (certs_d / HOST / "client.key").write_text("of somebody\n")),
+            lambda certs_d: ((certs_d / HOST).mkdir(), (certs_d / HOST / "hosts.toml").mkdir()),
+            lambda certs_d: [
+                make(certs_d / HOST) for make in (Path.mkdir, lambda host: os.mkfifo(host / "hosts.toml"))
+            ],
+            lambda certs_d: (certs_d / HOST).write_text("a file"),
+        ],
+    )
+    def test_it_is_a_conflict_and_untouched(self, root: Root, certs_d: Path, foreign: Callable[[Path], object]) -> None:
+        """Also when the registry goes again: nothing of it was there."""
+        foreign(certs_d)
+        before = tree(certs_d)
+        with pytest.raises(ConflictError, match="remove it"):
+            root.apply(a_directory(), TEAM)
+        assert tree(certs_d) == before
+        assert root.remove(TEAM) == 0
+        assert tree(certs_d) == before
+
+    def test_an_empty_directory_is_nobodys(self, root: Root, certs_d: Path) -> None:
+        """Somebody who emptied ours left it: it is filled again."""
+        (certs_d / HOST).mkdir()
+        assert root.apply(a_directory(), TEAM) == 2
+
+    def test_another_registrys_files_are_waited_for(self, root: Root) -> None:
+        """A name that moves from one registry to another is never in both hands."""
+        root.apply(a_directory(owner=OTHER), OTHER)
+        with pytest.raises(HeldError, match=OTHER):
+            root.apply(a_directory(), TEAM)
+        root.remove(OTHER)
+        assert root.apply(a_directory(), TEAM) == 2
+
+    def test_a_root_that_cannot_be_seen_is_named(self, host_root: Path) -> None:
+        """The message has the path as the node has it, and not the agent's."""
+        with pytest.raises(RootNotVisibleError, match=r"^/opt/registries does not exist"):
+            Root(host_root, PurePosixPath("/opt/registries/certs.d")).apply(a_directory(), TEAM)
+
+
+class TestLinks:
+    """A link that somebody planted leads nowhere, and the node's own lead where they lead on the node."""
+
+    @pytest.mark.parametrize("name", ["hosts.toml", "ca.crt"])
+    def test_a_planted_link_is_not_followed(self, root: Root, certs_d: Path, tmp_path: Path, name: str) -> None:
+        """Neither to write nor to read nor to remove."""
+        victim = tmp_path / "victim"
+        victim.write_bytes(a_directory().files[0].content)
+        (certs_d / HOST).mkdir()
+        (certs_d / HOST / name).symlink_to(victim)
+        before = tree(tmp_path)
+        with pytest.raises(ConflictError):
+            root.apply(a_directory(), TEAM)
+        root.remove(TEAM)
+        assert tree(tmp_path) == before
+
+    def test_a_directory_that_is_a_link_is_not_entered(self, root: Root, certs_d: Path, tmp_path: Path) -> None:
+        """Even if what it leads to looks like ours."""
+        elsewhere = Root(tmp_path, PurePosixPath("/etc/elsewhere"))
+        elsewhere.apply(a_directory(), TEAM)
+        (certs_d / HOST).symlink_to(elsewhere.here / HOST)
+        before = tree(tmp_path)
+        with pytest.raises(ConflictError):
+            root.apply(a_directory(version="2"), TEAM)
+        assert (root.owners(), root.remove(TEAM)) == ({}, 0)
+        assert tree(tmp_path) == before
+
+    def test_a_root_behind_links_is_found_within_the_nodes_root(self, host_root: Path) -> None:
+        """An absolute link means a path of the node, not of the agent's own container."""
+        (host_root / "data/registries").mkdir(parents=True)
+        (host_root / "etc/containerd/certs.d").symlink_to("/etc/current/../../data/registries")
+        (host_root / "etc/current").symlink_to("containerd")
+        Root(host_root, ROOT).apply(a_directory(), TEAM)
+        assert (host_root / "data/registries" / HOST / "hosts.toml").exists()
+
+    def test_a_loop_of_links_is_an_error(self, host_root: Path) -> None:
+        """And not an endless one."""
+        (host_root / "etc/containerd/certs.d").symlink_to("certs.d")
+        with pytest.raises(OSError, match="Too many levels"):
+            Root(host_root, ROOT).apply(a_directory(), TEAM)
+
+
+class Crash(BaseException):
+    """The process was killed here."""
+
+
+@contextlib.contextmanager
+def killed_at(step: int) -> Iterator[None]:
+    """Let the process end before its n-th step on the file system from here on."""
+    left = [step]
+
+    def armed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise Crash
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("open", "mkdir", "rename", "unlink", "rmdir", "fsync"):
+            patch.setattr(os, name, armed(getattr(os, name)))
+        yield
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["our root", "somebody's root"])
+def test_killed_at_any_step_the_next_start_reaches_the_same_end(
+    host_root: Path, request: pytest.FixtureRequest, made: bool
+) -> None:
+    """Create, change, lose the CA, remove: cut off anywhere, a reader sees whole files, and nothing is left behind."""
+    if not made:
+        request.getfixturevalue("certs_d")
+    before = tree(host_root)
+    versions = [a_directory(), a_directory(version="2"), a_directory(version="3", tls=False)]
+    whole = [{file.name: file.content for file in each.files} for each in versions]
+    for step in itertools.count(1):
+        root = Root(host_root, ROOT)
+        try:
+            with killed_at(step):
+                for each in versions:
+                    root.apply(each, TEAM)
+                root.remove(TEAM)
+            break
+        except Crash:
+            pass
+        seen = {each.name: each.read_bytes() for each in (root.here / HOST).glob("[!.]*")}
+        if seen:
+            assert all(seen[name] in [each.get(name) for each in whole] for name in seen), step
+            assert "hosts.toml" in seen, step
+            assert "ca.crt" in seen or seen == whole[2], step
+
+        root.owners()
+        root.apply(versions[2], TEAM)
+        assert {each.name: each.read_bytes() for each in (root.here / HOST).iterdir()} == whole[2], step
+        root.remove(TEAM)
+        assert tree(host_root) == before, step
+    assert step > 50
