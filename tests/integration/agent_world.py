@@ -197,6 +197,7 @@ class World:
 
     async def until(self, key: str, reason: str, *, within: float = 20) -> dict[str, Any]:
         """Wait until the node says this of a registry, and return all that it says of it."""
+
         async def said() -> dict[str, Any]:
             row = await self.row(key) or {}
             assert row.get("reason") == reason, row
@@ -226,14 +227,6 @@ class World:
         """Have the node's runtime pull, as the kubelet would."""
         async with Cri(self.node.socket) as cri:
             return await cri.pull(image)
-
-
-def kubeconfig_for(control_plane: ControlPlane, path: Path, user: str) -> Path:
-    """A kubeconfig file of the administrator who acts as `user`, with that user's rights."""
-    config = json.loads(control_plane.kubeconfig.read_text())
-    config["users"][0]["user"]["as"] = user
-    path.write_text(json.dumps(config))
-    return path
 
 
 @contextlib.contextmanager

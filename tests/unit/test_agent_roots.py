@@ -14,6 +14,7 @@ import pytest
 from private_registry.agent.files.roots import ConflictError, HeldError, Root, RootNotVisibleError
 from private_registry.trust import marker
 from private_registry.trust.node_files import HostDirectory, NodeFile
+from tests.trees import tree
 
 ROOT = PurePosixPath("/etc/containerd/certs.d")
 TEAM, OTHER = "registries/team", "registries/other"
@@ -26,25 +27,6 @@ def a_directory(host: str = HOST, *, owner: str = TEAM, version: str = "1", tls:
     ca = NodeFile("ca.crt", f"{first}certificate {version}\n".encode())
     toml = NodeFile("hosts.toml", f'{first}server = "{version}"\n'.encode())
     return HostDirectory(host, "https://10.96.0.1:5000", (ca, toml) if tls else (toml,))
-
-
-def tree(path: Path) -> dict[str, tuple[Any, ...]]:
-    """Everything below a path: type, mode and owner, and of what is not a directory content and time."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for each in sorted(path.rglob("*")):
-        status = each.lstat()
-        kept: tuple[Any, ...] = (
-            stat.S_IFMT(status.st_mode),
-            stat.S_IMODE(status.st_mode),
-            status.st_uid,
-            status.st_gid,
-        )
-        if each.is_symlink():
-            kept += (str(each.readlink()),)
-        elif each.is_file():
-            kept += (each.read_bytes(), status.st_mtime_ns)
-        found[str(each.relative_to(path))] = kept
-    return found
 
 
 @pytest.fixture
