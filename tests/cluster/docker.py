@@ -20,6 +20,7 @@ PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdeb
 EXEC_ROOT = Path("/run/private-registry/docker")
 PID_FILE = EXEC_ROOT.with_suffix(".pid")
 SOCKET = Path("/var/run/docker.sock")
+INSTALLED = "installed"  # file in the cache directory: the Debian packages that were added
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # another containerd's shim in the PATH would be taken for Docker's
 SYS_RESOURCE = 24  # bit of CAP_SYS_RESOURCE
 
@@ -59,8 +60,9 @@ def missing_packages() -> list[str]:
     return [package for program, package in PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
 
 
-def install(packages: list[str], log: Path) -> None:
-    """Install Debian packages, without starting any service. Raises CommandError."""
+def install(packages: list[str], cache: Path, log: Path) -> None:
+    """Install Debian packages, without starting any service, and note which are new. Raises CommandError."""
+    before = _installed()
     policy = Path("/usr/sbin/policy-rc.d")  # Debian's own way to say that no service may be started
     ours = not policy.exists()
     if ours:
@@ -73,6 +75,15 @@ def install(packages: list[str], log: Path) -> None:
     finally:
         if ours:
             policy.unlink()
+        with (cache / INSTALLED).open("a") as note:
+            note.writelines(f"{each}\n" for each in sorted(_installed() - before))
+
+
+def uninstall(cache: Path, log: Path) -> None:
+    """Remove the Debian packages that `install` has added. Raises CommandError."""
+    note = cache / INSTALLED
+    if note.exists() and (packages := sorted(_installed() & set(note.read_text().split()))):
+        run("apt-get", "purge", "--quiet", "--yes", *packages, log=log, env={"DEBIAN_FRONTEND": "noninteractive"})
 
 
 def start(cache: Path) -> None:
@@ -137,6 +148,20 @@ def stop(cache: Path) -> None:
         SOCKET.unlink(missing_ok=True)
         shutil.rmtree(EXEC_ROOT.parent, ignore_errors=True)
         subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+
+
+def remove_container(name: str) -> None:
+    """Remove a container and its volumes, if it is there."""
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def remove_network(name: str) -> None:
+    """Remove a network, if it is there and no container uses it."""
+    subprocess.run(["docker", "network", "rm", name], capture_output=True, check=False)
+
+
+def _installed() -> set[str]:
+    return set(output("dpkg-query", "--show", "--showformat", "${binary:Package}\n").split())
 
 
 def _configuration(cache: Path) -> Path:
