@@ -1,0 +1,188 @@
+"""The objects of one registry, and what the API server and the controllers make of them: a cluster in the small.
+
+It runs the plan the way the registry loop does, remembers how things stood after each write, as an operator that is
+killed there leaves them, and holds at that moment what must never be untrue in between.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from private_registry.api import names
+from private_registry.api.registry import PrivateRegistry, RegistryStatus
+from private_registry.controller.health import rollout, summary
+from private_registry.controller.health.nodes import Nodes
+from private_registry.controller.health.summary import Findings
+from private_registry.controller.registries.drift import is_ours
+from private_registry.controller.registries.observe import Observed, configurations
+from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan
+from private_registry.distribution import Answer
+from private_registry.kube import kinds
+from tests.unit.controller.builders import ADDRESS, NOW, facts
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+
+PATIENCE = 20
+"""Reconciles after which a registry that still writes is taken to do so for ever."""
+
+SERVER_OWNED = ("uid", "resourceVersion", "generation")
+
+
+class SmallCluster:
+    """Objects by kind and name; `others` are there already and belong to nobody of ours."""
+
+    def __init__(self, *others: Object) -> None:
+        self.objects: dict[Key, Object] = {key_of(obj): obj for obj in copy.deepcopy(others)}
+        self.replica_sets: list[Object] = []
+        self.status = RegistryStatus()
+        self.writes: list[tuple[str, str, str]] = []
+        self.left_behind: list[SmallCluster] = []
+        """The cluster as it was after each write."""
+        self._numbers = count(1)
+
+    def as_it_is(self) -> "SmallCluster":
+        """A copy, to which nothing has been written."""
+        twin = SmallCluster(*self.objects.values())
+        twin.replica_sets = copy.deepcopy(self.replica_sets)
+        twin.status = self.status
+        return twin
+
+    def converge(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
+        """Reconcile, and let the controllers take their steps in between, until a reconcile finds nothing to write."""
+        for _ in range(PATIENCE):
+            before = len(self.writes)
+            planned = self.reconcile(registry, known)
+            if len(self.writes) == before and planned.rollout.state in ("complete", "absent"):
+                return planned
+            self.controllers_step()
+        raise AssertionError(f"still writing after {PATIENCE} reconciles: {self.writes[-5:]}")
+
+    def reconcile(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
+        """One reconcile, as the registry loop does it."""
+        registry = registry.model_copy(update={"status": self.status})
+        known = known or facts()
+        seen, planned = self._write_all(registry, self.observe(registry), replace(known, serves=False))
+        serves = planned.rollout.state == "complete"
+        if serves and known.serves:
+            seen, planned = self._write_all(registry, seen, known)
+        found = Findings(seen, planned, planned.problems, Answer(yes=serves), Nodes())
+        self.status = summary.summarise(registry, found, NOW)
+        return planned
+
+    def _write_all(self, registry: PrivateRegistry, seen: Observed, known: Facts) -> tuple[Observed, Plan]:
+        planned = plan(registry, seen, known)
+        while planned.writes:
+            for write in planned.writes:
+                seen = self._write(registry, seen, write)
+            planned = plan(registry, seen, known)
+        return seen, planned
+
+    def observe(self, registry: PrivateRegistry) -> Observed:
+        """What observe() would read: ReplicaSets only when more than one configuration is there."""
+        seen = Observed(objects=dict(self.objects))
+        several = len(configurations(registry, seen)) > 1
+        return replace(seen, replica_sets=tuple(copy.deepcopy(self.replica_sets)) if several else ())
+
+    def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
+        match write:
+            case Create(obj):
+                assert key_of(obj) not in self.objects, f"{key_of(obj)} is there already"
+                self._log("create", obj)
+                seen = seen.with_written(self._store(obj, {}))
+            case Apply(obj, live):
+                assert is_ours(live, registry.uid), f"{key_of(live)} is not ours"
+                self._log("apply", obj)
+                seen = seen.with_written(self._store(obj, live))
+            case Delete(live):
+                assert is_ours(live, registry.uid), f"{key_of(live)} is not ours"
+                self._log("delete", live)
+                del self.objects[key_of(live)]
+                seen = seen.without(live)
+        self._pods_can_start_anew()
+        self.left_behind.append(self.as_it_is())
+        return seen
+
+    def _log(self, verb: str, obj: Object) -> None:
+        self.writes.append((verb, *key_of(obj)))
+
+    def _store(self, obj: Object, live: Object) -> Object:
+        """What the API server makes of a write: our fields, and its own."""
+        stored = copy.deepcopy(obj)
+        before = live.get("metadata", {})
+        same = stored.get("spec") == live.get("spec")
+        stored["metadata"] |= {
+            "uid": before.get("uid") or f"uid-{next(self._numbers)}",
+            "resourceVersion": str(next(self._numbers)),
+            "generation": before.get("generation", 0) + (not same),
+        }
+        if "status" in live:
+            stored["status"] = live["status"]
+        match stored["kind"]:
+            case "Service":
+                kept = live.get("spec", {}).get("clusterIPs") or stored["spec"].get("clusterIPs") or [ADDRESS]
+                stored["spec"] |= {"clusterIP": kept[0], "clusterIPs": kept}
+            case "PersistentVolumeClaim":
+                stored["status"] = {"phase": "Bound", "capacity": stored["spec"]["resources"]["requests"]}
+        self.objects[key_of(stored)] = stored
+        return copy.deepcopy(stored)
+
+    def controllers_step(self) -> None:
+        """One step of the Deployment's rollout: first the next pod beside the last one, then the last one goes."""
+        deployment = self.objects.get((kinds.DEPLOYMENT.kind, "team"))
+        if deployment is None or rollout.is_complete(deployment):
+            return
+        template = deployment["spec"]["template"]
+        running = [each for each in self.replica_sets if each["spec"]["replicas"]]
+        others = [each for each in running if each["spec"]["template"] != template]
+        if not running or len(running) == len(others):
+            self.replica_sets.append({"spec": {"replicas": 1, "template": copy.deepcopy(template)}})
+        for each in others if len(running) > len(others) else ():
+            each["spec"]["replicas"] = 0
+        pods = sum(each["spec"]["replicas"] for each in self.replica_sets)
+        deployment["status"] = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": pods,
+            "updatedReplicas": 1,
+            "availableReplicas": 1,
+        }
+
+    def _pods_can_start_anew(self) -> None:
+        """Whatever a running pod mounts is there: it may have to start on another node at any time."""
+        for replica_set in self.replica_sets:
+            if replica_set["spec"]["replicas"]:
+                gone = set(mounted(replica_set["spec"]["template"]["spec"])) - set(self.objects)
+                assert not gone, f"a running pod needs {gone}; writes: {self.writes}"
+
+    def desired(self) -> dict[Key, Object]:
+        """All objects without what the server and the controllers add: two ends are the same when these are."""
+        bare = copy.deepcopy(self.objects)
+        for obj in bare.values():
+            obj.pop("status", None)
+            for field in SERVER_OWNED:
+                obj["metadata"].pop(field, None)
+        return bare
+
+    @property
+    def entry(self) -> Object | None:
+        return self.objects.get((kinds.CONFIG_MAP.kind, names.entry("registries", "team")))
+
+
+def key_of(obj: Object) -> Key:
+    return obj["kind"], obj["metadata"]["name"]
+
+
+def mounted(pod_spec: Object) -> Iterator[Key]:
+    """What has to be there for a pod to start."""
+    for volume in pod_spec["volumes"]:
+        if claim := volume.get("persistentVolumeClaim"):
+            yield kinds.CLAIM.kind, claim["claimName"]
+        for source in volume.get("projected", {}).get("sources", []):
+            for field, kind in (("configMap", kinds.CONFIG_MAP), ("secret", kinds.SECRET)):
+                if field in source:
+                    yield kind.kind, source[field]["name"]
+    for variable in pod_spec["containers"][0]["env"]:
+        if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+            yield kinds.SECRET.kind, reference["name"]

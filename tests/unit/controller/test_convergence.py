@@ -1,0 +1,121 @@
+"""Killed between any two writes, a registry ends up the same; and once there, nothing is written (invariants 1, 9).
+
+Every way to serve, with the operator's own claim and with another's, trusted by nodes or not: from nothing to each of
+them, and from one to the next, with a kill after every single write on the way.
+"""
+
+import base64
+from functools import cache
+from itertools import product
+from typing import Any
+
+import pytest
+
+from private_registry.controller.registries.certificate import host_names
+from tests.certificates import a_certificate
+from tests.unit.controller.builders import ADDRESS, AUTHORITY, NOW, SETTINGS, a_claim, a_registry, chance, facts
+from tests.unit.controller.small_cluster import SmallCluster
+
+Object = dict[str, Any]
+
+MODES: dict[str, Object] = {
+    "managed": {"mode": "Managed"},
+    "brought": {"mode": "Secret", "secretName": "brought"},
+    "plain": {"mode": "Disabled"},
+}
+STORAGES: dict[str, Object] = {"own claim": {}, "another's claim": {"claimName": "shared"}}
+TRUST = {"trusted": True, "not trusted": False}
+
+SPECS: dict[str, Object] = {
+    f"{mode}, {storage}, {trust}": {
+        "tls": MODES[mode],
+        "storage": STORAGES[storage],
+        "nodeTrust": {"enabled": TRUST[trust]},
+    }
+    for mode, storage, trust in product(MODES, STORAGES, TRUST)
+}
+
+
+def _differences(before: str, after: str) -> list[str]:
+    return [field for field in SPECS[before] if SPECS[before][field] != SPECS[after][field]]
+
+
+CHANGES = [
+    (before, after)
+    for before, after in product(SPECS, SPECS)
+    # One at a time, and a registry keeps its claim for life.
+    if _differences(before, after) in (["tls"], ["nodeTrust"]) and "own claim" in before
+]
+
+every_spec = pytest.mark.parametrize("spec", SPECS)
+every_change = pytest.mark.parametrize(("before", "after"), CHANGES, ids=[" -> ".join(change) for change in CHANGES])
+
+
+def an_empty_cluster() -> SmallCluster:
+    """A cluster with what a user brings: a Secret with a certificate, and a claim."""
+    hosts = [*host_names(a_registry(), SETTINGS.rules), ADDRESS]
+    brought = a_certificate(hosts, AUTHORITY, now=NOW)
+    pair = {"tls.crt": brought.cert_pem, "tls.key": brought.key_pem, "ca.crt": brought.ca_pem}
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "brought"},
+        "data": {key: base64.b64encode(pem.encode()).decode() for key, pem in pair.items()},
+    }
+    shared = a_claim(name="shared")
+    del shared["metadata"]["labels"]
+    return SmallCluster(shared, secret)
+
+
+EMPTY = an_empty_cluster()
+
+
+@cache
+def made(spec: str) -> SmallCluster:
+    """A cluster in which this registry was created."""
+    cluster = EMPTY.as_it_is()
+    cluster.converge(a_registry(SPECS[spec]))
+    return cluster
+
+
+@every_spec
+def test_killed_after_any_write_a_new_registry_comes_to_the_same_end(spec: str) -> None:
+    """The next start goes on from whatever objects there are, and writes only those that are missing."""
+    whole = made(spec)
+    for done, killed in enumerate(whole.left_behind, start=1):
+        started_anew = killed.as_it_is()
+        started_anew.converge(a_registry(SPECS[spec]))
+        assert started_anew.desired() == whole.desired()
+        assert sorted(whole.writes[:done] + started_anew.writes) == sorted(whole.writes)
+
+
+@every_change
+def test_killed_after_any_write_a_changed_registry_comes_to_the_end_of_a_new_one(before: str, after: str) -> None:
+    """What the earlier spec needed is gone, and a running pod never lost what it mounts on the way there."""
+    registry = a_registry(SPECS[after], generation=2)
+    whole = made(before).as_it_is()
+    whole.converge(registry)
+    for killed in [whole, *whole.left_behind]:
+        started_anew = killed.as_it_is()
+        started_anew.converge(registry)
+        assert started_anew.desired() == made(after).desired()
+
+
+@every_spec
+def test_a_steady_registry_gets_no_write(spec: str) -> None:
+    """Started anew, with no memory and other random numbers, the operator finds nothing to do."""
+    steady = made(spec).as_it_is()
+    steady.converge(a_registry(SPECS[spec]), facts(chance=chance()))
+    assert steady.writes == []
+
+
+@every_spec
+def test_what_chance_made_is_made_once(spec: str) -> None:
+    """Keys, certificates and tokens are read back from their Secrets, however often the operator starts anew."""
+    registry = a_registry(SPECS[spec])
+    whole = EMPTY.as_it_is()
+    whole.converge(registry, facts(chance=chance()))
+    for killed in whole.left_behind:
+        started_anew = killed.as_it_is()
+        started_anew.converge(registry, facts(chance=chance()))
+        secrets = {key: obj for key, obj in killed.desired().items() if key[0] == "Secret"}
+        assert secrets.items() <= started_anew.desired().items()
