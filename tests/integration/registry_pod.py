@@ -1,14 +1,11 @@
 """A registry's pod without a cluster: the real program, started as the Deployment says, in the pod's file system.
 
-Command, environment, mounts, user and configuration come from the builders; only the ports are the test's own. The
-root directory belongs to root and the program runs as the pod's user: as in the pod, it can write to its volume alone.
+Command, environment, mounts, user and configuration come from the builders; only the ports are the test's own.
 """
 
-import base64
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,21 +18,7 @@ from private_registry.registry.configuration import configuration, http_secret
 from private_registry.registry.deployment import deployment
 from tests.cluster import versions
 from tests.cluster.processes.process import Process, free_port, program
-
-# The program is opened before the root changes, so it need not be in it. The signal is asked for last, because a change
-# of user forgets it: no registry outlives the tests.
-_LAUNCH = """
-import ctypes, os, signal, sys
-prctl, (_, program, root, user, *command) = ctypes.CDLL(None).prctl, sys.argv
-opened = os.open(program, os.O_RDONLY)
-os.chroot(root)
-os.chdir("/")
-os.setgroups([])
-os.setgid(int(user))
-os.setuid(int(user))
-prctl(1, signal.SIGKILL)
-os.execve(opened, command, os.environ)
-"""
+from tests.integration.container import command_line, content, environment, project
 
 
 class RegistryPod:
@@ -47,7 +30,7 @@ class RegistryPod:
         secrets = [http_secret(registry, "of a test")]
         if certificate:
             secrets.append(certificate_secret(registry, certificate))
-        content = {obj["metadata"]["name"]: _content(obj) for obj in (config_map, *secrets)}
+        contents = {obj["metadata"]["name"]: content(obj) for obj in (config_map, *secrets)}
         built = deployment(
             registry,
             image="registry",
@@ -59,8 +42,7 @@ class RegistryPod:
         (container,) = pod["containers"]
         paths = {mount["name"]: directory / mount["mountPath"].lstrip("/") for mount in container["volumeMounts"]}
         security = pod["securityContext"]
-        projected = next(volume["projected"] for volume in pod["volumes"] if volume["name"] == "configuration")
-        _project(projected, paths["configuration"], content, security["fsGroup"])
+        project(pod, directory, contents)
 
         self.volume = paths["data"]
         if not self.volume.exists():
@@ -71,17 +53,13 @@ class RegistryPod:
         scheme = container["readinessProbe"]["httpGet"]["scheme"].lower()
         self.http = Registry("127.0.0.1", self.port, scheme, ca_bundle=certificate.ca_pem if certificate else "")
         self.process = Process(
-            [
-                *(sys.executable, "-c", _LAUNCH),
-                *(program(f"registry-{versions.REGISTRY}", "registry"), directory, str(security["runAsUser"])),
-                *container["command"],
-            ],
+            command_line(pod, program(f"registry-{versions.REGISTRY}", "registry"), directory),
             log=directory / "log",
             ready=self._listens,
             env={
                 "REGISTRY_HTTP_ADDR": f"127.0.0.1:{self.port}",
                 "REGISTRY_HTTP_DEBUG_ADDR": f"127.0.0.1:{self.metrics_port}",
-                **_environment(container, content),
+                **environment(pod, contents),
             },
         )
 
@@ -112,34 +90,3 @@ class RegistryPod:
     def _listens(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=5):
             return True
-
-
-def _content(obj: dict[str, Any]) -> dict[str, bytes]:
-    """What the keys of a ConfigMap or Secret hold."""
-    if obj["kind"] == "Secret":
-        return {key: base64.b64decode(value) for key, value in obj["data"].items()}
-    return {key: value.encode() for key, value in obj["data"].items()}
-
-
-def _project(volume: dict[str, Any], place: Path, content: dict[str, dict[str, bytes]], group: int) -> None:
-    """Write a projected volume's files as the kubelet does: root's, and readable to the pod's group."""
-    place.mkdir(parents=True, exist_ok=True)
-    for source in volume["sources"]:
-        ((_, origin),) = source.items()
-        for item in origin["items"]:
-            file = place / item["path"]
-            file.write_bytes(content[origin["name"]][item["key"]])
-            file.chmod(volume["defaultMode"])
-            os.chown(file, 0, group)
-
-
-def _environment(container: dict[str, Any], content: dict[str, dict[str, bytes]]) -> dict[str, str]:
-    """The container's variables, those from a Secret looked up."""
-    variables = {}
-    for each in container["env"]:
-        if "valueFrom" in each:
-            reference = each["valueFrom"]["secretKeyRef"]
-            variables[each["name"]] = content[reference["name"]][reference["key"]].decode()
-        else:
-            variables[each["name"]] = each["value"]
-    return variables
