@@ -25,15 +25,33 @@ CERTS_D = """\
 """
 NETWORK = "kind"
 LOADED = "/kind/loaded"  # on each node: which images were loaded, by name and id
+AUDIT_LOG = "/var/log/kubernetes/audit.log"  # on the control plane: every request that changes something
+AUDIT_POLICY = "/etc/kubernetes/audit-policy.json"
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "None", "verbs": ["get", "list", "watch"]}, {"level": "Metadata"}],
+}
 
 
-def configuration(workers: int = 2, patches: Sequence[str] = (CERTS_D,)) -> dict[str, object]:
-    """Return kind's configuration of a cluster with one control plane."""
-    roles = ["control-plane", *["worker"] * workers]
+def configuration(policy: Path, workers: int = 2, patches: Sequence[str] = (CERTS_D,)) -> dict[str, object]:
+    """Return kind's configuration of a cluster with one control plane, which audits by the file `policy`."""
+    volumes = [
+        {"name": "policy", "hostPath": AUDIT_POLICY, "mountPath": AUDIT_POLICY, "readOnly": True, "pathType": "File"},
+        {"name": "log", "hostPath": str(Path(AUDIT_LOG).parent), "mountPath": str(Path(AUDIT_LOG).parent)},
+    ]
+    flags = {"audit-policy-file": AUDIT_POLICY, "audit-log-path": AUDIT_LOG}
+    audit = {"kind": "ClusterConfiguration", "apiServer": {"extraArgs": flags, "extraVolumes": volumes}}
+    control_plane = {
+        "role": "control-plane",
+        "extraMounts": [{"hostPath": str(policy), "containerPath": AUDIT_POLICY, "readOnly": True}],
+        "kubeadmConfigPatches": [json.dumps(audit)],  # JSON is YAML
+    }
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "nodes": [{"role": role} for role in roles],
+        "nodes": [control_plane, *[{"role": "worker"}] * workers],
         "containerdConfigPatches": list(patches),
     }
 
@@ -55,21 +73,23 @@ class Cluster:
         """Return the names of the nodes, which are the names of their containers, the control plane first."""
         return sorted(output("docker", "ps", "--all", *self._filter(), "--format", "{{.Names}}").split())
 
-    def create(self, image: str, log: Path, settings: dict[str, object] | None = None) -> None:
+    def create(self, image: str, log: Path, *, workers: int = 2, patches: Sequence[str] = (CERTS_D,)) -> None:
         """Create the cluster and wait until every node is ready and DNS and storage work. Raises CommandError."""
         self.kubeconfig.unlink(missing_ok=True)
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:  # JSON is YAML
-            json.dump(settings or configuration(), file)
-            file.flush()
-            run(
-                self._kind(), "create", "cluster", "--name", self.name, "--image", image, "--config", file.name,
-                "--kubeconfig", self.kubeconfig, "--wait", "180s", "--verbosity", "1", log=log,
-            )  # fmt: skip
+        directory = self.cache / "kind" / self.name
+        directory.mkdir(parents=True, exist_ok=True)
+        policy, settings = directory / "audit-policy.json", directory / "cluster.json"
+        policy.write_text(json.dumps(POLICY))
+        settings.write_text(json.dumps(configuration(policy, workers, patches), indent=1))
+        run(
+            self._kind(), "create", "cluster", "--name", self.name, "--image", image, "--config", settings,
+            "--kubeconfig", self.kubeconfig, "--wait", "180s", "--verbosity", "1", log=log,
+        )  # fmt: skip
         self.wait_ready(log)
 
     def wait_ready(self, log: Path) -> None:
         """Wait until every node is ready and DNS and storage work. Raises CommandError."""
-        kubectl = (self._kubectl(), "--kubeconfig", self.kubeconfig)
+        kubectl = (self.kubectl_program(), "--kubeconfig", self.kubeconfig)
         run(*kubectl, "wait", "node", "--all", "--for=condition=Ready", "--timeout=180s", log=log)
         for namespace, deployment in (("kube-system", "coredns"), ("local-path-storage", "local-path-provisioner")):
             run(*kubectl, "-n", namespace, "rollout", "status", f"deploy/{deployment}", "--timeout=180s", log=log)
@@ -99,7 +119,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, timeout: float = 120) -> str:
         """Return what kubectl prints for this cluster. Raises CommandError."""
-        return output(self._kubectl(), "--kubeconfig", self.kubeconfig, *arguments, timeout=timeout)
+        return output(self.kubectl_program(), "--kubeconfig", self.kubeconfig, *arguments, timeout=timeout)
 
     def exec_on_node(self, node: str, *argv: str, stdin: str = "", timeout: float = 60) -> str:
         """Run a program on a node as root and return its standard output, as it is. Raises CommandError."""
@@ -162,7 +182,8 @@ class Cluster:
     def _kind(self) -> Path:
         return self._tool("kind", f"kind-{versions.KIND}")
 
-    def _kubectl(self) -> Path:
+    def kubectl_program(self) -> Path:
+        """Return the kubectl that goes with the cluster. Raises CommandError when there is none."""
         return self._tool("kubectl", f"kubernetes-{versions.KUBERNETES}")
 
     def _tool(self, name: str, directory: str) -> Path:
