@@ -1,5 +1,6 @@
 """A node to test agents on: a real containerd that has an /etc and a /run of its own, and an agent beside it."""
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from typing import Self
 
 from tests.cluster import versions
 from tests.cluster.host import unmount_below
-from tests.cluster.processes import Containerd, ControlPlane, Process
+from tests.cluster.processes import Containerd, Process
 from tests.cluster.processes.containerd import configuration
 from tests.cluster.processes.process import free_port, program
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 # From 2.1 on images are unpacked by a service that has to be told of the snapshotter once more.
@@ -24,6 +26,7 @@ _UNPACK = """
   snapshotter = "native"
 """
 _WITH_NODES_FILES = 'mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
+_WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec "$@"'
 
 
 class NodeContainerd(Containerd):
@@ -84,41 +87,63 @@ class NodeContainerd(Containerd):
 
 
 class Agent:
-    """A real `private-registry agent`, as a process of its own."""
+    """A real `private-registry agent` as a process of its own, with its account where a pod has it."""
 
     def __init__(
         self,
         node: NodeContainerd,
-        control_plane: ControlPlane,
+        directory: Path,
         *,
         name: str,
         namespace: str,
+        ca_file: Path,
+        token: str,
+        port: int,
         arguments: Sequence[str] = (),
-        kubeconfig: Path | None = None,
     ) -> None:
-        """Describe it; nothing is started."""
+        """Describe it; nothing is started. `port`: of the API server on loopback."""
+        directory.mkdir()
+        account = directory / "run" / "secrets" / "kubernetes.io" / "serviceaccount"
+        account.mkdir(parents=True)
+        (account / "token").write_text(token)
+        shutil.copy(ca_file, account / "ca.crt")
         self.port = free_port()
-        self.log = node.log.with_name("agent.log")
+        self.log = directory / "agent.log"
+        command = [
+            *(sys.executable, "-m", "private_registry", "agent"),
+            f"--agents-namespace={namespace}",
+            f"--node-name={name}",
+            f"--host-root={node.host_root}",
+            f"--health-port={self.port}",
+            "--log-format=text",
+            *arguments,
+        ]
         self.process = Process(
-            [
-                *(sys.executable, "-m", "private_registry", "agent"),
-                f"--kubeconfig={kubeconfig or control_plane.kubeconfig}",
-                f"--agents-namespace={namespace}",
-                f"--node-name={name}",
-                f"--host-root={node.host_root}",
-                f"--health-port={self.port}",
-                "--log-format=text",
-                *arguments,
-            ],
+            ["unshare", "--mount", "--", "sh", "-c", _WITH_AN_ACCOUNT, directory, *command],
             log=self.log,
             ready=lambda: self.get("/healthz"),
-            env={"PYTHONPATH": str(ROOT / "operator"), "PYTHONWARNINGS": "error"},
+            env={
+                "PYTHONPATH": str(ROOT / "operator"),
+                "PYTHONWARNINGS": "error",
+                "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+                "KUBERNETES_SERVICE_PORT": str(port),
+            },
         )
 
     def get(self, path: str) -> str:
         """What the agent serves to the kubelet and to Prometheus. Raises OSError."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
+
+    async def until_it_says(self, text: str) -> None:
+        """Wait until this stands in its log."""
+        what = f"the agent says {text!r}"
+        await asyncio.to_thread(eventually, lambda: text in self.log.read_text(), within=20, what=what)
+
+    def resident_kib(self) -> int:
+        """Memory that it has at this moment."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
     def __enter__(self) -> Self:
         self.process.start()

@@ -1,5 +1,6 @@
 """What a test of agents needs: entries and a NodeTrust in the API server, registries, a node and its agent."""
 
+import asyncio
 import contextlib
 import gzip
 import hashlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -25,6 +27,7 @@ from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from private_registry.trust import entry
 from tests.certificates import a_certificate
+from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
 from tests.integration.agent_node import Agent, NodeContainerd
 from tests.registries import a_registry
@@ -55,6 +58,11 @@ class Served:
     @property
     def hash(self) -> str:
         return entry.hash_of(self.entry.canonical())
+
+    @property
+    def probes(self) -> int:
+        """How often the registry was asked for the image that cannot exist."""
+        return self.server.process.log.read_text().count("privateregistry/probe")
 
     async def push(self, repository: str) -> None:
         """Put an image of one layer into the registry, as `repository:v1`."""
@@ -106,16 +114,24 @@ class World:
         self._addresses = itertools.count(10)
         self._number = number
 
-    def agent(self, *arguments: str, kubeconfig: Path | None = None) -> Agent:
-        """An agent for this node; a context manager."""
+    def agent(self, *arguments: str, token: str | None = None, api_port: int | None = None) -> Agent:
+        """An agent for this node, with an administrator's rights unless a token says otherwise; a context manager."""
+        url = urlsplit(self._control_plane.url)
         return Agent(
             self.node,
-            self._control_plane,
+            self._directory / f"agent-{next(_number)}",
             name=self.name,
             namespace=self.namespace,
+            ca_file=self._control_plane.ca_file,
+            token=token or self._control_plane.token,
+            port=api_port or url.port or 443,
             arguments=arguments,
-            kubeconfig=kubeconfig,
         )
+
+    async def kubectl(self, *arguments: str) -> str:
+        """Run kubectl as the administrator, in the agents' namespace."""
+        command = [str(self._control_plane.kubectl), f"--kubeconfig={self._control_plane.kubeconfig}"]
+        return await asyncio.to_thread(output, *command, f"--namespace={self.namespace}", *arguments)
 
     async def set_up(self) -> None:
         """What the installation and the operator would have made: the namespace with its marker, the NodeTrust."""

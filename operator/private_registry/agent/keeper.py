@@ -22,7 +22,7 @@ from private_registry.trust.reasons import Reason, Verdict
 logger = logging.getLogger(__name__)
 
 _GATHER = 0.05
-_FIRST_RETRY, _LAST_RETRY = 0.5, 60.0
+_FIRST_RETRY, _LAST_RETRY, _LAST_UNDO_RETRY = 0.5, 60.0, 5.0
 _REPAIRS, _REPAIRS_WITHIN = 10, 60.0
 """More repairs than this within so many seconds is a fight, and nobody wins one."""
 
@@ -180,7 +180,7 @@ class Keeper:
         held = self.registry in node.registries
         if not held and self.registry not in reporter.registries:
             return True
-        retry = asyncio.get_running_loop().time() + min(_LAST_RETRY, _FIRST_RETRY * 2**self._failures)
+        retry = asyncio.get_running_loop().time() + min(_LAST_UNDO_RETRY, _FIRST_RETRY * 2**self._failures)
         if goal.gone and not await self._tools.may_undo():
             self._failures += 1
             self._due = retry

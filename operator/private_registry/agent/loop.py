@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _GATHER = 0.05
 _REREAD = 60.0
 """Seconds between two looks at everything by path, whatever inotify says."""
+_REFUSAL = 4.0
 _RUNTIME_MAY_RESTART = 5
 """Looks in vain, within 15 seconds or so, before a runtime that was there counts as lost."""
 
@@ -61,6 +62,7 @@ class NodeLoop:
         self._keepers: dict[str, Keeper] = {}
         self._pulse = Pulse(_GATHER)
         self._runtime_pulse = Pulse(_GATHER)
+        self._refused_until = 0.0
         self._examined = asyncio.Event()
         """Once the runtime was looked for, found or not."""
         selector = ",".join(f"{key}={value}" for key, value in entry.LABELS.items())
@@ -164,19 +166,23 @@ class NodeLoop:
         """Whether entries that are gone were taken away by the operator.
 
         Asked after an entry was seen to be gone: while the namespace goes down its entries vanish too, and only
-        after it has said that it does.
+        after it has said that it does. A refusal holds for all registries for some seconds.
         """
+        clock = asyncio.get_running_loop().time
+        if clock() < self._refused_until:
+            return False
         try:
             namespace = await self._kube.get(NAMESPACE, None, self._namespace)
             complete = await self._kube.get(CONFIG_MAP, self._namespace, names.COMPLETE)
         except ApiError as error:
-            logger.warning("nothing is undone, because it cannot be asked whether that is meant: %s", error)
-            return False
-        for what in (namespace, complete):
-            if what is None or "deletionTimestamp" in what["metadata"]:
-                logger.warning("nothing is undone while the ConfigMap %s or its namespace is gone", names.COMPLETE)
-                return False
-        return True
+            why = f"it cannot be asked whether that is meant: {error}"
+        else:
+            if all(each is not None and "deletionTimestamp" not in each["metadata"] for each in (namespace, complete)):
+                return True
+            why = f"the ConfigMap {names.COMPLETE} or its namespace is gone"
+        logger.warning("nothing is undone: %s", why)
+        self._refused_until = clock() + _REFUSAL
+        return False
 
     async def _follow_runtime(self) -> None:
         """Notice when the runtime appears, restarts or goes."""
