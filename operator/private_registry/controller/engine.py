@@ -7,6 +7,7 @@ deletions and some things (Secrets of users, certificates that grow old) are not
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Next:
-    """What a reconcile asks for: to be called again after so many seconds, or never again unless woken."""
+    """What a reconcile asks for: to be called again before the resync, or never again unless woken."""
 
-    after: float = RESYNC
+    after: float = math.inf
+    """Seconds."""
     done: bool = False
 
 
@@ -71,7 +73,7 @@ class Engine:
                 async with self._slots:
                     with metrics.reconcile(self._name):
                         wanted = await self._reconcile(key)
-                failures, pause = 0, wanted.after
+                failures, pause = 0, min(wanted.after, RESYNC)
                 if wanted.done and not woken.is_set():
                     del self._tasks[key], self._woken[key]
                     return

@@ -4,7 +4,7 @@ their status) and of the marker without which agents undo nothing.
 
 import base64
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from private_registry.controller import metrics
 from private_registry.controller.engine import Next
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
-from private_registry.controller.world import World, is_linux, registry_key
+from private_registry.controller.world import World, by_registry, is_linux
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from private_registry.trust.entry import LABELS as ENTRY_LABELS
@@ -52,22 +52,24 @@ class Fleet:
         self.authority = pki.Authority(cert_pem, key_pem)
 
     async def reconcile(self, _: str) -> Next:
+        watched = (self._world.nodes, self._world.node_trusts, self._world.registries, self._world.deployments)
+        known = [set(each) for each in watched]
         nodes = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE)).items}
         node_trusts = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE_TRUST)).items}
-        registries = (await self._kube.list(kinds.PRIVATE_REGISTRY)).items
-        self._forget_missed_deletions(nodes, node_trusts)
-        selectors = selected_labels(registries)
+        # Before the registries: one that came and was published in between is not missed then.
+        entries = await self._published()
+        listing = (await self._kube.list(kinds.PRIVATE_REGISTRY)).items
+        registries = {names.key(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in listing}
+        # A watch that had to begin anew tells nothing of what went meanwhile.
+        for objects, before, live in zip(watched, known, (nodes, node_trusts, registries, registries), strict=True):
+            for key in before - live.keys():
+                objects.pop(key, None)
+        selectors = selected_labels(registries.values())
         for name, node in nodes.items():
             if is_linux(node):
                 await self._node_trust(node, node_trusts.get(name), selectors)
-        await self._entries(registries)
+        await self._complete(entries, registries)
         return Next()
-
-    def _forget_missed_deletions(self, nodes: dict[str, Object], node_trusts: dict[str, Object]) -> None:
-        """A watch that had to begin anew tells nothing of what went meanwhile."""
-        for known, live in ((self._world.nodes, nodes), (self._world.node_trusts, node_trusts)):
-            for name in set(known) - set(live):
-                del known[name]
 
     async def _node_trust(self, node: Object, live: Object | None, selectors: frozenset[str]) -> None:
         desired = node_trust(node, selectors)
@@ -78,20 +80,21 @@ class Fleet:
             # A merge would keep the labels that have left the node.
             await self._kube.replace({**live, "spec": desired["spec"]})
 
-    async def _entries(self, registries: Iterable[Object]) -> None:
+    async def _published(self) -> dict[str, Object]:
+        """The trust entries that there are, by registry."""
+        labels = ",".join(f"{key}={value}" for key, value in ENTRY_LABELS.items())
+        listing = await self._kube.list(kinds.CONFIG_MAP, self._settings.agents_namespace, labels=labels)
+        return by_registry(listing.items)
+
+    async def _complete(self, entries: Mapping[str, Object], registries: Mapping[str, Object]) -> None:
         """Entries of registries that are gone go; the marker comes when every entry that nodes know is back."""
         namespace = self._settings.agents_namespace
-        labels = ",".join(f"{key}={value}" for key, value in ENTRY_LABELS.items())
-        entries = {
-            registry_key(obj): obj for obj in (await self._kube.list(kinds.CONFIG_MAP, namespace, labels=labels)).items
-        }
-        known = {names.key(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in registries}
         for key, entry in entries.items():
-            if key not in known:
+            if key not in registries:
                 logger.warning("an entry without registry goes", extra={"entry": entry["metadata"]["name"]})
                 metrics.WRITES.labels("delete", "ConfigMap").inc()
                 await self._kube.delete(entry)
-        missing = [key for key, obj in known.items() if _was_published(obj) and key not in entries]
+        missing = [key for key, obj in registries.items() if _was_published(obj) and key not in entries]
         if missing:
             logger.info("entries to be published again before agents may undo anything", extra={"registries": missing})
             return

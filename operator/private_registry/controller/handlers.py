@@ -11,7 +11,7 @@ import kopf
 from private_registry.api import names
 from private_registry.controller import fleet
 from private_registry.controller.engine import Engine
-from private_registry.controller.world import World, is_true, registry_key
+from private_registry.controller.world import OURS, World, is_true, registry_key
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.kube.login import Credentials
@@ -21,7 +21,6 @@ Object = dict[str, Any]
 GONE = "DELETED"
 """The type of the event of an object that is no more; every other type tells what the object is now."""
 
-_OURS = f"{names.PART_OF}={names.MANAGER}"
 _CHILDREN = (kinds.SERVICE, kinds.CONFIG_MAP, kinds.CLAIM)
 _FILTERED = (*_CHILDREN, kinds.DEPLOYMENT, kinds.POD)
 
@@ -172,5 +171,5 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.reporting_instance = names.MANAGER
     chosen.networking.connect_timeout = 10
     for kind in _FILTERED:
-        chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = _OURS
+        chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
     return chosen

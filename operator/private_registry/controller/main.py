@@ -21,7 +21,7 @@ from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.registries.loop import RegistryLoop
 from private_registry.controller.settings import Settings
 from private_registry.controller.status_server import StatusServer
-from private_registry.controller.world import World
+from private_registry.controller.world import look
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, Kube, NotFoundError
 from private_registry.kube.lease import Lease
@@ -95,7 +95,7 @@ async def _lead(
     credentials: Credentials, kube: Kube, settings: Settings, lease: Lease, stop: asyncio.Event, status: StatusServer
 ) -> None:
     """Reconcile while the Lease is held."""
-    world = World()
+    world = await look(kube)
     fleet = Fleet(kube, world, settings, CHANCE)
     await fleet.prepare()
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)

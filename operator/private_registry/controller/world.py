@@ -1,17 +1,23 @@
 """What the watches have shown so far, for decisions that span registries and nodes.
 
-Fed by kopf's events, which may miss a deletion, so nothing irreversible is decided from it: a deletion lists afresh,
-and the fleet loop compares it with a fresh list at its resync.
+Complete from the beginning, and from then on fed by kopf's events, which may miss a deletion, so nothing irreversible
+is decided from it: a deletion lists afresh, and the fleet loop compares it with a fresh list at its resync.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from private_registry.api import names
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube
 
 Object = dict[str, Any]
+
+OURS: Final = f"{names.PART_OF}={names.MANAGER}"
+"""Label selector of everything that belongs to the operator, its agents or a registry."""
 
 
 @dataclass
@@ -40,6 +46,33 @@ class World:
             if node := pod["spec"].get("nodeName"):
                 ready[node] |= is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")
         return dict(ready)
+
+
+async def look(kube: Kube) -> World:
+    """The world as it is: nobody's host, claim or turn is given away because a watch has not told of it yet."""
+    registries, nodes, node_trusts, pods, deployments = await asyncio.gather(
+        kube.list(kinds.PRIVATE_REGISTRY),
+        kube.list(kinds.NODE),
+        kube.list(kinds.NODE_TRUST),
+        kube.list(kinds.POD, labels=f"{OURS},{names.COMPONENT}=agent"),
+        kube.list(kinds.DEPLOYMENT, labels=OURS),
+    )
+    return World(
+        registries={_key(obj): obj for obj in registries.items},
+        nodes={obj["metadata"]["name"]: obj for obj in nodes.items},
+        node_trusts={obj["metadata"]["name"]: obj for obj in node_trusts.items},
+        agent_pods={_key(obj): obj for obj in pods.items},
+        deployments=by_registry(deployments.items),
+    )
+
+
+def by_registry(children: Iterable[Object]) -> dict[str, Object]:
+    """Children of one kind by the key of their registry, without those that are nobody's."""
+    return {key: obj for obj in children if (key := registry_key(obj))}
+
+
+def _key(obj: Object) -> str:
+    return names.key(obj["metadata"]["namespace"], obj["metadata"]["name"])
 
 
 def is_true(obj: Object, condition: str) -> bool:

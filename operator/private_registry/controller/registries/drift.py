@@ -18,6 +18,8 @@ Object = dict[str, Any]
 
 _KEYS = ("name", "mountPath", "key", "uid")
 """What tells the items of a list of objects apart, in the order in which it is looked for."""
+_WHOLE = ("selector", "nodeSelector")
+"""Maps that mean something else with one more key in them; the API server has one owner for all of it (atomic)."""
 
 
 def stamped(desired: Object) -> Object:
@@ -39,7 +41,9 @@ def contains(live: Any, desired: Any) -> bool:
     """Whether everything in `desired` is in `live`, with the API server's ways of spelling the same allowed for."""
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
-            contains(live.get(key), value) for key, value in desired.items() if not _is_empty(value) or live.get(key)
+            live.get(key) == value if key in _WHOLE else contains(live.get(key), value)
+            for key, value in desired.items()
+            if not _is_empty(value) or live.get(key)
         )
     if isinstance(desired, list):
         return isinstance(live, list) and _contains_list(live, desired)

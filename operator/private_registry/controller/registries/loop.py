@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
 from private_registry.controller import events, metrics
-from private_registry.controller.engine import RESYNC, Next
+from private_registry.controller.engine import Next
 from private_registry.controller.health import rollout, summary
 from private_registry.controller.health.nodes import judge, listing
 from private_registry.controller.health.problem import Concern, Problem
@@ -23,7 +24,7 @@ from private_registry.controller.registries.drift import drifted, fingerprint
 from private_registry.controller.registries.observe import Observed, observe
 from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan, plan_deletion
 from private_registry.controller.settings import Settings
-from private_registry.controller.world import World, is_true
+from private_registry.controller.world import OURS, World, by_registry, is_true
 from private_registry.distribution import RegistryError
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, ConflictError, ForbiddenError, Kube
@@ -104,7 +105,7 @@ class RegistryLoop:
         nodes = judge(registry.key, entry_hash, selector, self._world, _now())
         found = Findings(seen, planned, problems, served.answer, nodes)
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
-        waits = [RESYNC]
+        waits = list[float]()
         if unsaid:
             waits.append(GATHER)
         if nodes.next_look is not None:
@@ -113,7 +114,7 @@ class RegistryLoop:
             waits.append(SOON if not problems else BUSY)
         elif planned.rollout.state != "complete" or planned.queued_behind:
             waits.append(BUSY)
-        return Next(after=min(waits))
+        return Next(after=min(waits, default=math.inf))
 
     def _facts(self, registry: PrivateRegistry) -> Facts:
         authority = self._authority()
@@ -191,10 +192,12 @@ class RegistryLoop:
     async def _roll(self, registry: PrivateRegistry, obj: Object, live: Object) -> Object:
         """Change the Deployment; when that rolls pods for an upgrade, only if nobody else's turn came first."""
         async with self._upgrade:
-            if obj["metadata"]["annotations"][names.ROLLED_OUT_FOR] == "upgrade" and (
-                blocker := tenancy.upgrade_blocker(registry, self._world)
-            ):
-                raise ConflictError(409, "UpgradeQueued", f"the rollout of {blocker.key} came first")
+            if obj["metadata"]["annotations"][names.ROLLED_OUT_FOR] == "upgrade":
+                # A watch may be behind, and tell of the time before somebody else's turn began.
+                listing = await self._kube.list(kinds.DEPLOYMENT, labels=OURS)
+                self._world.deployments = by_registry(listing.items)
+                if blocker := tenancy.upgrade_blocker(registry, self._world):
+                    raise ConflictError(409, "UpgradeQueued", f"the rollout of {blocker.key} came first")
             after = await self._kube.apply(obj, live)
             self._world.deployments[registry.key] = after
             return after
