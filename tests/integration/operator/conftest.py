@@ -1,0 +1,65 @@
+"""An installation of the operator in the tests' API server, two nodes, and a cluster around it for each test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from private_registry.api import names
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube
+from tests.cluster.processes import ControlPlane
+from tests.integration.conftest import ROOT, credentials
+from tests.integration.operator.parts.cluster import NODES, Cluster, a_node
+from tests.integration.operator.parts.process import ACCOUNT, Operator
+from tests.integration.operator.parts.volumes import storage_classes
+from tests.kubectl import Kubectl
+
+
+@pytest.fixture(scope="package")
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    return Kubectl(str(control_plane.kubectl), control_plane.kubeconfig)
+
+
+@pytest.fixture(scope="package")
+def installed(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[None]:
+    """The installation but for the operator's Deployment, two ready nodes, and storage classes."""
+    for part in ("namespaces", "rbac", "policies", "agents"):
+        kubectl("apply", f"--filename={ROOT / 'manifests' / part}.yaml")
+    for storage_class in storage_classes():
+        kubectl.apply(json.dumps(storage_class))
+    asyncio.run(_add_nodes(control_plane))
+    yield
+    kubectl("delete", "node", *NODES)
+
+
+async def _add_nodes(control_plane: ControlPlane) -> None:
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "OfATest"}]}}
+    async with Kube(credentials(control_plane)) as kube:
+        for name in NODES:
+            await kube.create(a_node(name))
+            await kube.merge(kinds.NODE, None, name, ready, subresource="status")
+
+
+@pytest.fixture(scope="package")
+def operator(
+    control_plane: ControlPlane, kubectl: Kubectl, installed: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    """The operator; it runs once a test needs it."""
+    token = kubectl("create", "token", ACCOUNT, f"--namespace={names.OPERATOR_NAMESPACE}").strip()
+    with Operator(control_plane, tmp_path_factory.mktemp("operator")) as operator:
+        operator.log_in(token)
+        yield operator
+
+
+@pytest_asyncio.fixture
+async def cluster(
+    control_plane: ControlPlane, kube: Kube, operator: Operator, tmp_path: Path
+) -> AsyncIterator[Cluster]:
+    """A namespace of its own in which registries run, with a running operator."""
+    operator.ensure()
+    async with Cluster(control_plane, kube, operator, tmp_path) as cluster:
+        yield cluster

@@ -1,0 +1,49 @@
+"""The operator with its long waits cut short and, if asked for, killed right after so many of its writes.
+
+    python -m tests.integration.operator.parts.hurried '{"waits": {...}, "writes": 0}' operator --kubeconfig ...
+
+The rest is the operator as it is: a minute of patience is not what a test is about.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from private_registry.__main__ import main
+from private_registry.kube.client import Kube
+
+
+def hurry(waits: Mapping[str, float]) -> None:
+    """Set constants of the operator's modules, such as `health.rollout.PATIENCE`."""
+    for path, seconds in waits.items():
+        module, _, constant = path.rpartition(".")
+        room = importlib.import_module(f"private_registry.controller.{module}")
+        assert isinstance(getattr(room, constant), float), path
+        setattr(room, constant, seconds)
+
+
+def die_after(writes: int) -> None:
+    """End the process by SIGKILL when the API server has answered so many mutating requests. The Lease's are free."""
+    call = Kube._call
+
+    async def counted(self: Kube, method: str, path: str, **options: Any) -> dict[str, Any]:
+        nonlocal writes
+        answer = await call(self, method, path, **options)
+        if method != "GET" and "/leases" not in path:
+            writes -= 1
+            if writes == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    Kube._call = counted  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    how = json.loads(sys.argv.pop(1))
+    hurry(how["waits"])
+    die_after(how["writes"])
+    main()

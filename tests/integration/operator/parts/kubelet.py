@@ -1,0 +1,358 @@
+"""Scheduler and kubelets for the pods of one namespace: each pod runs, with its real program, where its Service is not.
+
+What an image holds is told by its name (ABSENT, NO_REGISTRY); every other one is the real registry. The preStop sleep
+takes as long as the kube-proxy needs to hear that the pod is leaving.
+"""
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from private_registry.api import names
+from private_registry.kube import kinds
+from private_registry.kube.client import Kube, NotFoundError
+from tests.cluster import versions
+from tests.cluster.commands import DIE_WITH_PARENT, tail
+from tests.cluster.processes import NotReadyError, Process
+from tests.cluster.processes.process import program
+from tests.integration import container
+from tests.integration.operator.parts.mirror import Mirror
+from tests.integration.operator.parts.proxy import Proxy, on_loopback
+from tests.integration.operator.parts.volumes import SELECTED_NODE, Provisioner, hand_over
+from tests.waiting import aeventually
+
+ABSENT: Final = "images.example.com/absent:1"
+NO_REGISTRY: Final = "images.example.com/no-registry:1"
+NOT_FOUND: Final = f'failed to pull and unpack image "{ABSENT}": {ABSENT}: not found'
+NO_SUCH_PROGRAM: Final = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+    'unable to start container process: exec: "registry": executable file not found in $PATH'
+)
+
+_MOUNT_VOLUME = 'mount --bind "$0" "$1" && shift && exec "$@"'
+_addresses = (f"10.97.{number // 250}.{number % 250 + 1}" for number in itertools.count())
+
+T = TypeVar("T")
+
+
+class _HasToGoError(Exception):
+    """The pod is being deleted, or is gone."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A pod on its node."""
+
+    pod: dict[str, Any]
+    node: str
+    since: str
+    ip: str
+
+    @property
+    def name(self) -> str:
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def claim(self) -> str | None:
+        return _claim(self.pod)
+
+
+class Kubelet:
+    """Runs pods from the moment their objects appear until they are gone."""
+
+    def __init__(
+        self, mirror: Mirror, kube: Kube, provisioner: Provisioner, proxy: Proxy, namespace: str, directory: Path
+    ) -> None:
+        self.pods = mirror.follow(kinds.POD, namespace)
+        self.place = ""
+        """Node that the next pods are put on, whatever the scheduler would rather do; empty: where it would."""
+        self._mirror = mirror
+        self._kube = kube
+        self._provisioner = provisioner
+        self._proxy = proxy
+        self._namespace = namespace
+        self._directory = directory
+        self._nodes = mirror.follow(kinds.NODE)
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._placed: dict[str, _Placed] = {}
+        self._processes: dict[str, Process] = {}
+
+    async def run(self) -> None:
+        try:
+            while True:
+                tick = self._mirror.tick
+                for name, pod in list(self.pods.objects.items()):
+                    if (uid := pod["metadata"]["uid"]) not in self._lives:
+                        self._lives[uid] = asyncio.create_task(self._live(pod), name=name)
+                for life in self._lives.values():
+                    if life.done():
+                        life.result()
+                await tick.wait()
+        finally:
+            for life in self._lives.values():
+                life.cancel()
+            await asyncio.gather(*self._lives.values(), return_exceptions=True)
+
+    async def crash(self, registry: str) -> None:
+        """End the registry's processes, which do not start again."""
+        for uid, placed in list(self._placed.items()):
+            if placed.pod["metadata"]["labels"][names.INSTANCE] == registry and uid in self._processes:
+                process = self._processes[uid]
+                process.kill()
+                ended = {"exitCode": 2, "reason": "Error", "message": "panic: the disk is on fire"}
+                await self._report(placed, "Running", _waiting("CrashLoopBackOff"), last={"terminated": ended})
+
+    async def _live(self, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        try:
+            node = pod["spec"].get("nodeName") or await self._schedule(pod)
+            placed = self._placed[uid] = _Placed(pod, node, _now(), next(_addresses))
+            await self._start(placed)
+            await self._until(pod, lambda: False)
+        except _HasToGoError:
+            if uid in self._processes:
+                await self._mirror.until(lambda: self._proxy.knows_to_leave(placed.ip))
+        finally:
+            if process := self._processes.pop(uid, None):
+                # Not in a thread: it dies with the one that started it. It takes no second without connections.
+                process.stop()
+            self._placed.pop(uid, None)
+            self._mirror.changed()
+        await self._remove(pod)
+
+    async def _schedule(self, pod: dict[str, Any]) -> str:
+        """Wait for a node that fits and for the claim, as the scheduler does, and bind the pod to the node."""
+        if not self._fitting(pod):
+            await self._say_unschedulable(pod, "0/2 nodes are available: 2 node(s) didn't match Pod's node selector.")
+        node = await self._until(pod, lambda: self._fitting(pod))
+        if claim := _claim(pod):
+            if claim not in self._provisioner.claims.objects:
+                await self._say_unschedulable(pod, f'persistentvolumeclaim "{claim}" not found')
+            live = await self._until(pod, lambda: self._claim_if(claim, lambda found: True))
+            if self._provisioner.waits_for_pod(live) and not live["spec"].get("volumeName"):
+                chosen = {"metadata": {"annotations": {SELECTED_NODE: node}}}
+                await self._kube.merge(kinds.CLAIM, self._namespace, claim, chosen)
+            await self._until(pod, lambda: self._claim_if(claim, _is_bound))
+        body = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {key: pod["metadata"][key] for key in ("name", "namespace", "uid")},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        path = kinds.POD.path(self._namespace, pod["metadata"]["name"], "binding")
+        try:
+            await self._kube._call("POST", path, body=body)
+        except NotFoundError:
+            raise _HasToGoError from None
+        return node
+
+    def _fitting(self, pod: dict[str, Any]) -> str:
+        """The node for a pod: the one that is asked for, else the one where a pod of its registry is already."""
+        wanted = pod["spec"].get("nodeSelector") or {}
+        fitting = [
+            name
+            for name, node in sorted(self._nodes.objects.items())
+            if wanted.items() <= (node["metadata"].get("labels") or {}).items() and self.place in {"", name}
+        ]
+        instance = pod["metadata"]["labels"].get(names.INSTANCE)
+        beside = {
+            placed.node
+            for placed in self._placed.values()
+            if placed.pod["metadata"]["labels"][names.INSTANCE] == instance
+        }
+        return next((name for name in fitting if name in beside), fitting[0] if fitting else "")
+
+    async def _start(self, placed: _Placed) -> None:
+        pod, spec = placed.pod, placed.pod["spec"]
+        await self._report(placed, "Pending", _waiting("ContainerCreating"))
+        root = self._directory / placed.pod["metadata"]["uid"]
+        root.mkdir(parents=True)
+        argv: list[str | Path] = []
+        if placed.claim:
+            await self._until(pod, lambda: not self._is_attached_elsewhere(placed))
+            claim = self._provisioner.claims.objects[placed.claim]
+            volume = await self._provisioner.directory(claim)
+            hand_over(volume, claim, spec["securityContext"]["fsGroup"])
+            mount_point = root / "var/lib/registry"
+            mount_point.mkdir(parents=True)
+            argv = ["unshare", "--mount", "--", "sh", "-c", _MOUNT_VOLUME, volume, mount_point]
+        contents = await self._contents(pod)
+        container.project(spec, root, contents)
+        argv += container.command_line(spec, program(f"registry-{versions.REGISTRY}", "registry"), root)
+        match spec["containers"][0]["image"]:
+            case image if image == ABSENT:
+                await self._report(placed, "Pending", _waiting("ErrImagePull", NOT_FOUND))
+            case image if image == NO_REGISTRY:
+                ended = {"terminated": {"exitCode": 128, "reason": "StartError", "message": NO_SUCH_PROGRAM}}
+                if spec["restartPolicy"] == "Never":
+                    await self._report(placed, "Failed", ended)
+                else:
+                    await self._report(placed, "Running", _waiting("CrashLoopBackOff"), last=ended)
+            case _ if spec["restartPolicy"] == "Never":
+                await self._run_to_the_end(placed, argv)
+            case _:
+                await self._serve(placed, argv, container.environment(spec, contents))
+
+    async def _run_to_the_end(self, placed: _Placed, argv: list[str | Path]) -> None:
+        process = await asyncio.create_subprocess_exec(*DIE_WITH_PARENT, *argv, stdout=asyncio.subprocess.DEVNULL)
+        status = await process.wait()
+        ended = {"terminated": {"exitCode": status, "reason": "Error" if status else "Completed"}}
+        await self._report(placed, "Failed" if status else "Succeeded", ended)
+
+    async def _serve(self, placed: _Placed, argv: list[str | Path], environment: dict[str, str]) -> None:
+        (serving,) = (port for port in placed.pod["spec"]["containers"][0]["ports"] if port["name"] == "registry")
+        address, port = on_loopback(placed.ip), serving["containerPort"]
+        log = self._directory / f"{placed.name}.log"
+        # The pods have one network, so each listens on its own address only.
+        own = {"REGISTRY_HTTP_ADDR": f"{address}:{port}", "REGISTRY_HTTP_DEBUG_ADDR": f"{address}:{names.DEBUG_PORT}"}
+        process = Process(argv, log=log, ready=lambda: False, grace=3, env={**environment, **own})
+        process.spawn()
+        self._processes[placed.pod["metadata"]["uid"]] = process
+        probe = placed.pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]
+        url = f"{probe['scheme'].lower()}://{address}:{port}{probe['path']}"
+
+        async def answers() -> bool:
+            self._look_whether_it_has_to_go(placed.pod)
+            try:
+                assert process.pid
+            except NotReadyError as ended:
+                raise RuntimeError(f"{placed.name}: {ended}: {tail(log)}") from ended
+            return await _is_ready(url)
+
+        await aeventually(answers, within=30, every=0.05, what=f"{placed.name} answers {url}")
+        await self._report(placed, "Running", {"running": {"startedAt": _now()}}, ready=True)
+
+    def _is_attached_elsewhere(self, placed: _Placed) -> bool:
+        """Whether the volume, which one node can have at a time, is still on another node."""
+        return any(
+            other.claim == placed.claim and other.node != placed.node
+            for uid, other in self._placed.items()
+            if uid in self._processes
+        )
+
+    async def _contents(self, pod: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+        wanted = [
+            (kinds.CONFIG_MAP if "configMap" in source else kinds.SECRET, next(iter(source.values()))["name"])
+            for volume in pod["spec"].get("volumes") or []
+            for source in (volume.get("projected") or {}).get("sources") or []
+        ]
+        wanted += [
+            (kinds.SECRET, variable["valueFrom"]["secretKeyRef"]["name"])
+            for variable in pod["spec"]["containers"][0].get("env") or []
+            if "valueFrom" in variable
+        ]
+        found = {}
+        for kind, name in wanted:
+            obj = await self._kube.get(kind, self._namespace, name)
+            assert obj, f"the pod {pod['metadata']['name']} mounts the {kind.kind} {name}, which does not exist"
+            found[name] = container.content(obj)
+        return found
+
+    async def _say_unschedulable(self, pod: dict[str, Any], why: str) -> None:
+        said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+        await self._patch(pod, {"conditions": [{**said, "lastTransitionTime": _now()}]})
+
+    async def _report(
+        self,
+        placed: _Placed,
+        phase: str,
+        state: dict[str, Any],
+        *,
+        ready: bool = False,
+        last: dict[str, Any] | None = None,
+    ) -> None:
+        (spec,) = placed.pod["spec"]["containers"]
+        yes_or_no = "True" if ready else "False"
+        status: dict[str, Any] = {
+            "name": spec["name"],
+            "image": spec["image"],
+            "imageID": "",
+            "ready": ready,
+            "restartCount": 1 if last else 0,
+            "state": state,
+        }
+        conditions = {"PodScheduled": "True", "Initialized": "True", "ContainersReady": yes_or_no, "Ready": yes_or_no}
+        await self._patch(
+            placed.pod,
+            {
+                "phase": phase,
+                "podIP": placed.ip,
+                "podIPs": [{"ip": placed.ip}],
+                "conditions": [
+                    {"type": kind, "status": value, "lastTransitionTime": placed.since}
+                    for kind, value in conditions.items()
+                ],
+                "containerStatuses": [status | ({"lastState": last} if last else {})],
+            },
+        )
+
+    async def _patch(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
+        metadata = {"uid": pod["metadata"]["uid"]}
+        body = {"metadata": metadata, "status": status}
+        try:
+            await self._kube.merge(kinds.POD, self._namespace, pod["metadata"]["name"], body, subresource="status")
+        except NotFoundError:
+            raise _HasToGoError from None
+
+    async def _remove(self, pod: dict[str, Any]) -> None:
+        """Have the API server forget a pod that has stopped."""
+        path = kinds.POD.path(self._namespace, pod["metadata"]["name"])
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+        try:
+            await self._kube._call("DELETE", path, body=body)
+        except NotFoundError:
+            return
+
+    def _look_whether_it_has_to_go(self, pod: dict[str, Any]) -> None:
+        live = self.pods.objects.get(pod["metadata"]["name"]) or {"metadata": {}}
+        if live["metadata"].get("uid") != pod["metadata"]["uid"] or "deletionTimestamp" in live["metadata"]:
+            raise _HasToGoError
+
+    async def _until(self, pod: dict[str, Any], probe: Callable[[], T]) -> T:
+        def look() -> T:
+            self._look_whether_it_has_to_go(pod)
+            return probe()
+
+        return await self._mirror.until(look)
+
+    def _claim_if(self, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        claim = self._provisioner.claims.objects.get(name)
+        usable = claim and "deletionTimestamp" not in claim["metadata"] and fits(claim)
+        return claim if claim and usable else {}
+
+
+async def _is_ready(url: str) -> bool:
+    """As the kubelet asks: it verifies no certificate."""
+    connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        try:
+            async with session.get(url) as answer:
+                return answer.status < 400
+        except aiohttp.ClientConnectionError as error:
+            raise OSError(error) from error
+
+
+def _claim(pod: dict[str, Any]) -> str | None:
+    claims = [
+        each["persistentVolumeClaim"] for each in pod["spec"].get("volumes") or [] if "persistentVolumeClaim" in each
+    ]
+    return claims[0]["claimName"] if claims else None
+
+
+def _is_bound(claim: dict[str, Any]) -> bool:
+    return bool((claim.get("status") or {}).get("phase") == "Bound")
+
+
+def _waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

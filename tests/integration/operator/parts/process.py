@@ -1,0 +1,123 @@
+"""The operator's process, as its Deployment would start it: under its own account, with that account's rights alone."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.processes import ControlPlane, NotReadyError, Process
+from tests.cluster.processes.process import free_port
+from tests.integration.conftest import ROOT
+
+ACCOUNT = "private-registry-operator"
+ALLOWED_HOSTS = "*.registry.example.com"
+
+WAITS: Mapping[str, float] = {
+    # So long that whatever a test sees happen, happened because a watch told.
+    "engine.RESYNC": 600.0,
+    "health.nodes.YOUNG": 5.0,
+    "health.rollout.PATIENCE": 3.0,
+    "health.diagnosis.UNSCHEDULED_FOR": 2.0,
+    "registries.loop.LOST_NODE": 6.0,
+}
+
+
+class Operator:
+    """A candidate for the one Lease; `account` is a ServiceAccount of the operator's namespace."""
+
+    def __init__(self, control_plane: ControlPlane, directory: Path, *, account: str = ACCOUNT) -> None:
+        """Nothing is started."""
+        self.user = f"system:serviceaccount:private-registry-system:{account}"
+        self.log = directory / f"{account}.log"
+        self._kubeconfig = directory / f"{account}.kubeconfig"
+        self._control_plane = control_plane
+        self._identity = account
+        self._port = free_port()
+        self._process: Process | None = None
+        self._how: tuple[Sequence[str], Mapping[str, float]] = ((), {})
+
+    def log_in(self, token: str) -> None:
+        """Use this token from the next start on."""
+        config = json.loads(self._control_plane.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token}
+        self._kubeconfig.write_text(json.dumps(config))
+
+    def start(
+        self,
+        *arguments: str,
+        waits: Mapping[str, float] | None = None,
+        writes: int = 0,
+        leading: bool = True,
+    ) -> None:
+        """Start it and wait until it leads, or until it waits for the Lease. It dies after so many `writes`, if any."""
+        self.stop()
+        self._how = arguments, waits or {}
+        how = {"waits": {**WAITS, **(waits or {})}, "writes": writes}
+        self._process = Process(
+            [
+                *(sys.executable, "-m", "tests.integration.operator.parts.hurried", json.dumps(how)),
+                "operator",
+                f"--kubeconfig={self._kubeconfig}",
+                f"--identity={self._identity}",
+                f"--health-port={self._port}",
+                f"--allowed-hosts={ALLOWED_HOSTS}",
+                "--log-format=text",
+                *arguments,
+            ],
+            log=self.log,
+            ready=self.is_leading if leading else self.is_alive,
+            env={"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONWARNINGS": "error"},
+        )
+        if writes:
+            self._process.spawn()
+        else:
+            self._process.start()
+
+    def ensure(self, *arguments: str, waits: Mapping[str, float] | None = None) -> None:
+        """Have it run, in this way."""
+        if not self.is_running() or self._how != (arguments, waits or {}):
+            self.start(*arguments, waits=waits)
+
+    def is_running(self) -> bool:
+        try:
+            return bool(self._process and self._process.pid)
+        except NotReadyError:
+            return False
+
+    def is_alive(self) -> bool:
+        return self._get("/healthz") == 200
+
+    def is_leading(self) -> bool:
+        """What its readiness says. Raises OSError when it does not answer."""
+        return self._get("/readyz") == 200
+
+    def kill(self) -> None:
+        """SIGKILL, in whatever it is doing."""
+        if self._process:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """SIGTERM, as the kubelet would."""
+        if self._process:
+            self._process.stop()
+            self._process = None
+
+    def _get(self, path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,110 @@
+"""kube-proxy: a Service's address leads to a ready pod, and refuses when there is none.
+
+The Services' range and the pods' are on loopback, so it needs no rules of the kernel's, only sockets. Pods call
+themselves 10.97.x.y, because the API server takes no loopback address in an EndpointSlice, and are found at 127.97.x.y.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from private_registry.kube import kinds
+from private_registry.kube.kinds import Kind
+from tests.integration.operator.parts.mirror import Mirror
+
+ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+
+Address = tuple[str, int]
+
+
+def on_loopback(pod_ip: str) -> str:
+    """Where a pod of this address is found."""
+    return pod_ip.replace("10.97.", "127.97.", 1)
+
+
+class Proxy:
+    """The Services of one namespace, as the EndpointSlices say: who is ready serves, else who is leaving still may."""
+
+    def __init__(self, mirror: Mirror, namespace: str) -> None:
+        self._mirror = mirror
+        self._services = mirror.follow(kinds.SERVICE, namespace)
+        self._slices = mirror.follow(ENDPOINT_SLICE, namespace)
+        self._targets: dict[Address, Address] = {}
+        self._servers: dict[Address, asyncio.Server] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                tick = self._mirror.tick
+                await self._listen(dict(self._routes()))
+                await tick.wait()
+        finally:
+            for server in self._servers.values():
+                server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def knows_to_leave(self, pod_ip: str) -> bool:
+        """Whether a pod gets no more connections, unless there is no other one."""
+        endpoints = [each for found in self._slices.objects.values() for each in found.get("endpoints") or []]
+        return not any(pod_ip in each["addresses"] and each["conditions"].get("ready") for each in endpoints)
+
+    async def _listen(self, routes: dict[Address, Address]) -> None:
+        self._targets = routes
+        for address in self._servers.keys() - routes.keys():
+            self._servers.pop(address).close()
+        for address in routes.keys() - self._servers.keys():
+            self._servers[address] = await asyncio.start_server(self._accept(address), *address)
+
+    def _routes(self) -> Iterator[tuple[Address, Address]]:
+        for name, service in self._services.objects.items():
+            slices = [
+                each
+                for each in self._slices.objects.values()
+                if each["metadata"]["labels"].get("kubernetes.io/service-name") == name
+            ]
+            for port in service["spec"].get("ports") or []:
+                if (cluster_ip := service["spec"].get("clusterIP")) and (target := _target(slices, port["name"])):
+                    yield (cluster_ip, port["port"]), target
+
+    def _accept(self, address: Address) -> Any:
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task
+            self._connections.add(task)
+            try:
+                await _forward(reader, writer, self._targets.get(address))
+            finally:
+                self._connections.discard(task)
+
+        return accept
+
+
+def _target(slices: list[dict[str, Any]], port_name: str) -> Address | None:
+    for condition in ("ready", "serving"):
+        for each in slices:
+            number = next((port["port"] for port in each.get("ports") or [] if port["name"] == port_name), None)
+            for endpoint in each.get("endpoints") or []:
+                if number and endpoint["conditions"].get(condition):
+                    return on_loopback(endpoint["addresses"][0]), number
+    return None
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address | None) -> None:
+    with contextlib.suppress(OSError), contextlib.closing(writer):
+        if target is None:
+            return
+        pod_reader, pod_writer = await asyncio.open_connection(*target)
+        with contextlib.closing(pod_writer):
+            await asyncio.gather(_copy(reader, pod_writer), _copy(pod_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(2**16):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
