@@ -23,18 +23,21 @@ fi
 # An overlay of its own, because kustomize takes bases from relative paths only and the images are not to be checked in.
 overlay=$(mktemp -d ./.install.XXXXXX)
 trap 'rm -rf "$overlay"' EXIT
-{
-  echo "resources: [../manifests]"
-  echo "patches:"
-  for kind in Deployment DaemonSet; do
-    echo "  - target: {kind: $kind}"
-    echo "    patch: '[{op: replace, path: /spec/template/spec/containers/0/image, value: \"$IMAGE\"}]'"
-  done
-  if [ -n "${REGISTRY_IMAGE:-}" ]; then
-    echo "  - target: {kind: Deployment}"
-    echo "    patch: '[{op: add, path: /spec/template/spec/containers/0/args/-, value: \"--registry-image=$REGISTRY_IMAGE\"}]'"
-  fi
-} > "$overlay/kustomization.yaml"
+container=/spec/template/spec/containers/0
+cat > "$overlay/kustomization.yaml" <<END
+resources: [../manifests]
+patches:
+  - target: {kind: Deployment}
+    patch: '[{"op": "replace", "path": "$container/image", "value": "$IMAGE"}]'
+  - target: {kind: DaemonSet}
+    patch: '[{"op": "replace", "path": "$container/image", "value": "$IMAGE"}]'
+END
+if [ -n "${REGISTRY_IMAGE:-}" ]; then
+  cat >> "$overlay/kustomization.yaml" <<END
+  - target: {kind: Deployment}
+    patch: '[{"op": "add", "path": "$container/args/-", "value": "--registry-image=$REGISTRY_IMAGE"}]'
+END
+fi
 
 kubectl apply -k "$overlay"
 kubectl wait --for=condition=Established --timeout=1m -f crds/privateregistries.yaml -f crds/nodetrusts.yaml

@@ -1,7 +1,5 @@
-# Included by the Makefile. IMAGE, REGISTRY_IMAGE, CONTEXT, KUBECONFIG and KUBECTL are taken from the command line or the
-# environment; nothing that is checked in is changed.
-export IMAGE REGISTRY_IMAGE CONTEXT KUBECTL
-
+# Included by the Makefile. The scripts take IMAGE, REGISTRY_IMAGE, CONTEXT, KUBECONFIG, KUBECTL and TIMEOUT from their
+# environment, which is where make puts what stands on its command line. Nothing that is checked in is changed.
 .PHONY: install uninstall install.yaml
 install: ## Install on a cluster: IMAGE=... [REGISTRY_IMAGE=...] [CONTEXT=...] [KUBECONFIG=...]
 	@manifests/install.sh

@@ -13,7 +13,8 @@ kubectl() { "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
 installed() { [ -n "$(kubectl get --ignore-not-found --output=name "crd/$1.privateregistry.dev")" ]; }
 
 trusting() { # the nodes whose agent has not reported that they trust no registry any more, sorted
-  kubectl get nodetrusts --output=jsonpath='{range .items[?(@.status.registries[0])]}{.metadata.name}{"\n"}{end}' | sort
+  kubectl get nodetrusts --output=go-template='{{range .items}}{{$name := .metadata.name}}{{with .status}}{{if .registries}}{{$name}}
+{{end}}{{end}}{{end}}' | sort
 }
 
 not_ready() { # the nodes that can do nothing now, sorted
