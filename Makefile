@@ -28,7 +28,7 @@ check: venv ## Lint, types, import rules
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy operator tests
-	PYTHONPATH=operator $(BIN)/lint-imports --no-timing
+	PYTHONPATH=operator $(BIN)/lint-imports --no-logo
 
 .PHONY: test
 test: venv ## All checks and tests, on real parts and a real cluster
@@ -39,7 +39,12 @@ demo: venv ## The main job, shown on a real cluster: [CONTEXT=... IMAGE=... [YES
 ifndef CONTEXT
 	$(BIN)/python -m tests.cluster up
 endif
-	$(BIN)/python -m tests.demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(IMAGE),--image $(IMAGE)) $(if $(REGISTRY_IMAGE),--registry-image $(REGISTRY_IMAGE)) $(if $(YES),--yes)
+	@$(BIN)/python -m tests.demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(IMAGE),--image $(IMAGE)) $(if $(REGISTRY_IMAGE),--registry-image $(REGISTRY_IMAGE)) $(if $(YES),--yes)
 
 include tests/cluster/cluster.mk
 include manifests/manifests.mk
+
+.PHONY: bench
+bench: venv ## The figures of the README, on the cluster of make cluster (about 20 minutes)
+	$(BIN)/python -m tests.cluster up
+	PYTHONPATH=operator $(BIN)/python -m tests.bench

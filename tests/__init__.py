@@ -1,1 +1,1 @@
-"""The test suite, and the parts that it brings up: `tests.cluster` for clusters and servers, `tests.waiting` for time."""
+"""The test suite, and the parts that it brings up: `tests.cluster` for clusters and servers."""

@@ -1,0 +1,1 @@
+"""`make bench`: the figures of the README, measured on the kind cluster, against their bars."""
