@@ -150,12 +150,6 @@ def covers(cert_pem: str, hosts: Iterable[str]) -> bool:
     return all(_covers(dns_names, addresses, host) for host in hosts)
 
 
-def issued_by(cert_pem: str, ca_pem: str) -> bool:
-    """Whether a CA of the bundle signed the certificate. Raises CertificateError when one cannot be read."""
-    certificate = _first(cert_pem, "the certificate")
-    return any(_signed(certificate, issuer) for issuer in _load(ca_pem, "the CA's certificate", _MAX_BUNDLE))
-
-
 def bundle(*ca_pems: str) -> str:
     """One PEM text with every certificate of the given texts once, in order: during a renewal, old and new CA."""
     certificates = (each for pem in ca_pems for each in _load(pem, "the CA's certificate", _MAX_BUNDLE))

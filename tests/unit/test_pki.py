@@ -100,14 +100,6 @@ class TestTheOperatorsOwn:
         certificate = a_certificate(HOSTS, now=NOW)
         assert parse(certificate, now=NOW - timedelta(minutes=50))
 
-    def test_which_ca_made_it(self) -> None:
-        """A certificate is told apart from one of an earlier CA."""
-        old, new = an_authority(NOW), an_authority(NOW)
-        certificate = a_certificate(HOSTS, old, now=NOW)
-        assert pki.issued_by(certificate.cert_pem, old.cert_pem)
-        assert not pki.issued_by(certificate.cert_pem, new.cert_pem)
-        assert pki.issued_by(certificate.cert_pem, pki.bundle(new.cert_pem, old.cert_pem))
-
     def test_a_bundle_holds_each_ca_once(self) -> None:
         """During a renewal old and new CA are trusted together; the same one twice is one."""
         old, new = an_authority(NOW).cert_pem, an_authority(NOW).cert_pem

@@ -65,11 +65,9 @@ def managed(
 
 def _will_do(certificate: pki.Certificate, authority: pki.Authority, hosts: tuple[str, ...], now: datetime) -> bool:
     try:
-        return (
-            pki.issued_by(certificate.cert_pem, authority.cert_pem)
-            and pki.covers(certificate.cert_pem, hosts)
-            and not pki.needs_renewal(certificate.cert_pem, now)
-        )
+        # The Secret may have been edited: what it holds has to be able to serve, not only to look like ours.
+        pki.parse_pair(certificate.cert_pem, certificate.key_pem, authority.cert_pem, hosts=hosts, now=now)
+        return pki.covers(certificate.cert_pem, hosts) and not pki.needs_renewal(certificate.cert_pem, now)
     except pki.CertificateError:
         return False
 
