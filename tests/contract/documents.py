@@ -28,11 +28,14 @@ def schema(plural: str) -> Object:
     return dict(version["schema"]["openAPIV3Schema"])
 
 
-@cache
 def rendered(directory: str) -> list[Object]:
     """What `kubectl apply -k` of a directory would apply. Raises NotBuiltError where there is no kubectl yet."""
-    kubectl = program(f"kubernetes-{versions.KUBERNETES}", "kubectl")
-    return documents(output(kubectl, "kustomize", ROOT / directory))
+    return documents(_kustomize(directory))
+
+
+@cache
+def _kustomize(directory: str) -> str:
+    return output(program(f"kubernetes-{versions.KUBERNETES}", "kubectl"), "kustomize", ROOT / directory)
 
 
 def named(objects: list[Object], kind: str, name: str) -> Object:
