@@ -33,9 +33,9 @@ def test_the_image_is_named_once_and_is_of_this_version() -> None:
         container
         for directory in (INSTALLATION, CLEANUP)
         for pod in pods(rendered(directory)).values()
-        for container in pod["spec"]["containers"]
+        for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
     ]
-    assert len(containers) == 3
+    assert len(containers) == 4
     assert {container["image"] for container in containers} == {f"private-registry-operator:{VERSION}"}
 
 
@@ -159,7 +159,8 @@ def test_the_cleanup_pod_is_an_agent_without_rights() -> None:
     cleanup = pods(rendered(CLEANUP))["private-registry-cleanup"]["spec"]
     for field in ("hostPID", "tolerations", "priorityClassName", "nodeSelector", "securityContext", "volumes"):
         assert cleanup[field] == agent[field], field
-    for field in ("securityContext", "volumeMounts", "resources", "env"):
-        assert cleanup["containers"][0][field] == agent["containers"][0][field], field
+    for container in (*cleanup["initContainers"], *cleanup["containers"]):
+        for field in ("securityContext", "volumeMounts", "resources", "env"):
+            assert container[field] == agent["containers"][0][field], field
     assert cleanup["automountServiceAccountToken"] is False
     assert {each["kind"] for each in rendered(CLEANUP)} == {"Namespace", "ServiceAccount", "DaemonSet"}

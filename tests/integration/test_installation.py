@@ -217,3 +217,20 @@ def test_uninstall_of_nothing_is_no_error(cluster: ControlPlane) -> None:
     """It can be run again, and on a cluster that never had it."""
     make = Make(cluster, "uninstall")
     assert make.ended() == 0, make.said
+
+
+async def test_cleanup_is_refused_while_there_are_agents(cluster: ControlPlane, admin: Kube) -> None:
+    """Agents that run would write again what was cleaned up."""
+    await install(cluster, admin, IMAGE="operator")
+    make = Make(cluster, "cleanup", IMAGE="operator")
+    assert make.ended() != 0
+    assert "The agents are still installed, and would write everything anew: make uninstall." in make.said
+
+
+async def test_cleanup_leaves_nothing_behind(cluster: ControlPlane, admin: Kube) -> None:
+    """On a cluster without operator it runs on every node, by the image that it is given, and goes again."""
+    make = Make(cluster, "cleanup", IMAGE="operator:1.2.3")
+    assert make.ended() == 0, make.said
+    assert "Every node is as it was before there were registries." in make.said
+    assert (await admin.list(kinds.DAEMON_SET)).items == []
+    assert not list(ROOT.glob(".cleanup.*"))
