@@ -82,11 +82,10 @@ def update_images(cache: Path, _arguments: argparse.Namespace) -> None:
 
 def parts(cache: Path, arguments: argparse.Namespace) -> None:
     """Build the programs of the fast tier."""
-    kubernetes = [versions.KUBERNETES, *([versions.OLDEST_KUBERNETES] if arguments.oldest else [])]
     containerd = list(dict.fromkeys([versions.CONTAINERD, *map(tagged, arguments.containerd)]))
     with alone(cache):
         refuse(cache, built=True, docker_needed=False, disk=plan.DISK["parts"])
-        plan.perform(plan.parts(cache, kubernetes, containerd), cache)
+        plan.perform(plan.parts(cache, oldest=arguments.oldest, containerd=containerd), cache)
 
 
 def node_image(cache: Path, arguments: argparse.Namespace) -> None:

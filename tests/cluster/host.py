@@ -74,11 +74,7 @@ def obstacles(machine: Machine, *, built: bool, disk: int, docker: bool = True) 
     found = []
     needs_root = [
         *(["building Debian root filesystems"] if built and docker else []),
-        *(
-            ["installing and starting Docker, because no Docker daemon answers"]
-            if docker and not machine.docker
-            else []
-        ),
+        *(["installing and starting Docker (no daemon answers)"] if docker and not machine.docker else []),
     ]
     if needs_root and not machine.root:
         found.append(f"not root: {' and '.join(needs_root)} needs it")

@@ -74,12 +74,24 @@ def made(cache: Path) -> bool:
     return (cache / "made" / "Cluster").exists()
 
 
-def parts(cache: Path, kubernetes: Sequence[str], containerd: Sequence[str]) -> list[Stage]:
-    """Return the stages of the fast tier, for several versions."""
+def parts(cache: Path, *, oldest: bool, containerd: Sequence[str]) -> list[Stage]:
+    """Return the stages of the fast tier."""
+    beside: list[Beside] = []
+    others = (golang.ETCD, golang.REGISTRY, *map(golang.containerd, containerd))
+
+    def control_plane(log: Path) -> None:
+        beside.append(Beside(partial(_build, others, cache), log.with_name("beside-programs.log")))
+        names = ("kube-apiserver", "kube-controller-manager", "kubectl")
+        golang.build(golang.kubernetes(versions.KUBERNETES, *names), cache, log)
+
+    def oldest_control_plane(log: Path) -> None:
+        names = ("kube-apiserver", "kube-controller-manager")
+        golang.build(golang.kubernetes(versions.OLDEST_KUBERNETES, *names), cache, log)
+
     return [
-        Stage("etcd and registry", 160, 0, partial(_build, (golang.ETCD, golang.REGISTRY), cache)),
-        *(Stage(f"containerd {version}", 150, 0, partial(_containerd, version, cache)) for version in containerd),
-        *(Stage(f"API server {version}", 420, 0, partial(_control_plane, version, cache)) for version in kubernetes),
+        Stage(f"API server {versions.KUBERNETES}", 600, 0, control_plane),
+        Stage(f"etcd, registry, containerd {', '.join(containerd)}", 120, 0, lambda _log: _all(beside)),
+        *([Stage(f"API server {versions.OLDEST_KUBERNETES}", 300, 0, oldest_control_plane)] if oldest else []),
     ]
 
 
@@ -97,10 +109,6 @@ def _built(cache: Path, chosen: node.Node) -> list[Stage]:
         names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm")
         golang.build(golang.kubernetes(versions.KUBERNETES, "kubectl", *names), cache, log)
 
-    def others(_log: Path) -> None:
-        for each in beside:
-            each.wait()
-
     def own(log: Path) -> None:
         images.ensure(node.registry(cache), cache, log)
         images.ensure(images.operator(node.DEBIAN_IMAGE), cache, log)
@@ -108,10 +116,10 @@ def _built(cache: Path, chosen: node.Node) -> list[Stage]:
     return [
         Stage("Docker", 30, 2, partial(_docker, cache)),
         Stage(f"Kubernetes {versions.KUBERNETES}", 800, 0, kubernetes),
-        Stage("containerd, etcd, CoreDNS, Debian and the rest", 300, 0, others),
+        Stage("containerd, etcd, CoreDNS, Debian and the rest", 300, 0, lambda _log: _all(beside)),
         Stage("node image", 90, 5, partial(_node_image, chosen, cache)),
         Stage("operator and registry images", 60, 2, own),
-        Stage("Cluster", 90, 15, partial(_cluster, cache, chosen.name)),
+        Stage("Cluster", 90, 60, partial(_cluster, cache, chosen.name)),
     ]
 
 
@@ -135,21 +143,18 @@ def _published(cache: Path) -> list[Stage]:
         Stage("Docker", 30, 2, partial(_docker, cache)),
         Stage("kind and kubectl", 120, 0, tools),
         Stage("published images and the operator's", 120, 3, pull),
-        Stage("Cluster", 90, 15, partial(_cluster, cache, versions.PUBLISHED_NODE_IMAGE)),
+        Stage("Cluster", 90, 60, partial(_cluster, cache, versions.PUBLISHED_NODE_IMAGE)),
     ]
+
+
+def _all(beside: Sequence[Beside]) -> None:
+    for each in beside:
+        each.wait()
 
 
 def _build(several: Sequence[golang.Programs], cache: Path, log: Path) -> None:
     for each in several:
         golang.build(each, cache, log)
-
-
-def _containerd(version: str, cache: Path, log: Path) -> None:
-    golang.build(golang.containerd(version), cache, log)
-
-
-def _control_plane(version: str, cache: Path, log: Path) -> None:
-    golang.build(golang.kubernetes(version, "kube-apiserver", "kube-controller-manager", "kubectl"), cache, log)
 
 
 def _programs(chosen: node.Node, cache: Path, log: Path) -> None:

@@ -53,7 +53,7 @@ class ControlPlane:
         self.ca_file = certificates / "apiserver.crt"  # the API server signs its own, and appends the CA
         self.kubeconfig = directory / "kubeconfig"
         self.audit_log = directory / "audit.log"
-        self.kubectl = program(built, "kubectl")
+        self.kubectl = program(f"kubernetes-{versions.KUBERNETES}", "kubectl")
         tokens, policy = directory / "tokens.csv", directory / "audit-policy.json"
         tokens.write_text(TOKENS)
         policy.write_text(json.dumps(AUDIT_POLICY))
