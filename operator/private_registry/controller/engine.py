@@ -47,9 +47,12 @@ class Engine:
         self._woken: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._stopped = False
 
     def wake(self, key: str) -> None:
-        """Have this key reconciled soon; harmless when it is under way: then it runs once more."""
+        """Have this key reconciled soon; harmless when it is under way: then it runs once more. Nothing after stop()."""
+        if self._stopped:
+            return
         self._woken.setdefault(key, asyncio.Event()).set()
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._run(key), name=f"{self._name} {key}")
@@ -59,6 +62,8 @@ class Engine:
             self.wake(key)
 
     async def stop(self) -> None:
+        """End all tasks. The watches may go on for a while: what they wake has no effect any more."""
+        self._stopped = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
