@@ -6,6 +6,7 @@ by its content, so a pod never finds another configuration under the name that i
 
 import base64
 import hashlib
+from functools import cache
 from typing import Any
 
 import yaml
@@ -25,7 +26,7 @@ DRAIN_SECONDS = 60
 
 def configuration(registry: PrivateRegistry) -> dict[str, Any]:
     """The ConfigMap with the configuration file."""
-    text = yaml.safe_dump(_settings(registry), sort_keys=False)
+    text = _text(tls=registry.certificate_secret is not None, delete_enabled=registry.spec.storage.delete_enabled)
     content_hash = hashlib.sha256(text.encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
@@ -47,7 +48,13 @@ def http_secret(registry: PrivateRegistry, value: str) -> dict[str, Any]:
     }
 
 
-def _settings(registry: PrivateRegistry) -> dict[str, Any]:
+@cache
+def _text(*, tls: bool, delete_enabled: bool) -> str:
+    """Kept, because there are four of them and each plan of each registry begins with one."""
+    return yaml.safe_dump(_settings(tls=tls, delete_enabled=delete_enabled), sort_keys=False)
+
+
+def _settings(*, tls: bool, delete_enabled: bool) -> dict[str, Any]:
     http: dict[str, Any] = {
         "addr": f":{names.PORT}",
         # A client comes under several names, through a port-forward or a gateway: only it knows which.
@@ -55,7 +62,7 @@ def _settings(registry: PrivateRegistry) -> dict[str, Any]:
         "draintimeout": f"{DRAIN_SECONDS}s",
         "debug": {"addr": f":{names.DEBUG_PORT}", "prometheus": {"enabled": True, "path": "/metrics"}},
     }
-    if registry.certificate_secret is not None:
+    if tls:
         http["tls"] = {
             "certificate": f"{DIRECTORY}/tls.crt",
             "key": f"{DIRECTORY}/tls.key",
@@ -69,7 +76,7 @@ def _settings(registry: PrivateRegistry) -> dict[str, Any]:
         # the other deletes.
         "storage": {
             "filesystem": {"rootdirectory": DATA_DIRECTORY},
-            "delete": {"enabled": registry.spec.storage.delete_enabled},
+            "delete": {"enabled": delete_enabled},
             "maintenance": {
                 "uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False},
             },
