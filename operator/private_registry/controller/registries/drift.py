@@ -52,10 +52,15 @@ def contains(live: Any, desired: Any) -> bool:
 
 def _contains_list(live: list[Any], desired: list[Any]) -> bool:
     for key in _KEYS:
-        if desired and all(isinstance(item, Mapping) and key in item for item in desired):
+        # Tolerations have a `key` as well, and may have the same one twice.
+        if desired and all(isinstance(item, Mapping) and key in item for item in desired) and _is_unique(key, desired):
             by_key = {item.get(key): item for item in live if isinstance(item, Mapping)}
             return all(contains(by_key.get(item[key]), item) for item in desired)
     return len(live) == len(desired) and all(contains(mine, theirs) for mine, theirs in zip(live, desired, strict=True))
+
+
+def _is_unique(key: str, items: list[Any]) -> bool:
+    return len({item[key] for item in items}) == len(items)
 
 
 def _is_empty(value: Any) -> bool:
@@ -82,13 +87,16 @@ def is_ours(live: Object, uid: str) -> bool:
     return bool(labels.get(names.MANAGED_BY) == names.MANAGER and labels.get(names.REGISTRY_UID) == uid)
 
 
-def is_retained(claim: Object, name: str) -> bool:
-    """Whether this claim was kept when an earlier registry of this name was deleted: its heir may have it."""
-    labels = claim["metadata"].get("labels") or {}
+def is_left_behind(live: Object, name: str) -> bool:
+    """Whether this was made for a registry of this name, be it an earlier one: a kept claim, an entry that nodes know.
+
+    Its heir may have it.
+    """
+    labels = live["metadata"].get("labels") or {}
     return bool(
         labels.get(names.MANAGED_BY) == names.MANAGER
         and labels.get(names.INSTANCE) == name
-        and not claim["metadata"].get("deletionTimestamp")
+        and not live["metadata"].get("deletionTimestamp")
     )
 
 

@@ -20,7 +20,7 @@ from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries import probe, tenancy
 from private_registry.controller.registries.certificate import Chance
-from private_registry.controller.registries.drift import drifted, fingerprint
+from private_registry.controller.registries.drift import drifted, fingerprint, is_left_behind
 from private_registry.controller.registries.observe import Observed, observe
 from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan, plan_deletion
 from private_registry.controller.settings import Settings
@@ -255,7 +255,7 @@ class RegistryLoop:
             return Next(done=True)
         seen = await observe(self._kube, registry, self._settings.agents_namespace)
         entry_name = names.entry(registry.namespace, registry.name)
-        if (entry := seen.get(kinds.CONFIG_MAP, entry_name)) is not None:
+        if (entry := seen.get(kinds.CONFIG_MAP, entry_name)) is not None and is_left_behind(entry, registry.name):
             await self._write(registry, seen, Delete(entry))
             seen = seen.without(entry)
         # Both lists are fresh: what a watch has missed must not cost a node its undoing.

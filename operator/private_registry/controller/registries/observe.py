@@ -11,6 +11,7 @@ from private_registry.controller.registries.drift import is_ours
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from private_registry.kube.kinds import Kind
+from private_registry.registry.configuration import configuration
 
 Object = dict[str, Any]
 
@@ -57,6 +58,7 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
         (kinds.SECRET, namespace, names.http_secret(name)),
         (kinds.SECRET, namespace, names.certificate_secret(name)),
         (kinds.CONFIG_MAP, namespace, names.ca_config_map(name)),
+        (kinds.CONFIG_MAP, namespace, configuration(registry)["metadata"]["name"]),
         (kinds.CONFIG_MAP, agents_namespace, names.entry(namespace, name)),
     ]
     if brought := registry.spec.tls.secret_name:

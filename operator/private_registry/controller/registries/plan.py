@@ -20,7 +20,7 @@ from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.rollout import Rollout
 from private_registry.controller.registries import certificate
 from private_registry.controller.registries.certificate import Chance, Serving
-from private_registry.controller.registries.drift import drifted, is_ours, is_retained, stamped
+from private_registry.controller.registries.drift import drifted, is_left_behind, is_ours, stamped
 from private_registry.controller.registries.observe import Observed, configurations
 from private_registry.controller.settings import Settings
 from private_registry.kube import kinds
@@ -33,6 +33,7 @@ from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 from private_registry.registry.image_proof import image_proof_pod
 from private_registry.registry.service import service
 from private_registry.trust import entry as trust
+from private_registry.trust import publish
 
 Object = dict[str, Any]
 
@@ -132,6 +133,8 @@ class _Draft:
         self._configuration = ""
         self._queued_behind: Blocker | None = None
         self._storage_usable = True
+        self._pods_are_as_asked = False
+        """Whether the Deployment asks for the very pods that the spec asks for: nothing holds a change of them up."""
         self.waiting = ""
 
     def done(self) -> Plan:
@@ -158,7 +161,17 @@ class _Draft:
     def claim(self) -> None:
         live = self._seen.get(kinds.CLAIM, self._registry.claim_name)
         desired = claim(self._registry)
-        if desired is not None:
+        if user := self._facts.claim_user:
+            self._storage_usable = False
+            self._problems.append(
+                Problem(
+                    Reason.CLAIM_IN_USE,
+                    f"the claim {self._registry.claim_name} is used by the registry {user}; two registries on one "
+                    "volume would delete each other's images: make this one anew, with a claim of its own",
+                    Concern.STORAGE,
+                )
+            )
+        elif desired is not None:
             self._want(_never_smaller(desired, live), live)
         elif live is None:
             self._storage_usable = False
@@ -167,16 +180,6 @@ class _Draft:
                     Reason.CLAIM_NOT_FOUND,
                     f"spec.storage.claimName: there is no PersistentVolumeClaim {self._registry.claim_name} in "
                     f"namespace {self._registry.namespace}; create it",
-                    Concern.STORAGE,
-                )
-            )
-        elif user := self._facts.claim_user:
-            self._storage_usable = False
-            self._problems.append(
-                Problem(
-                    Reason.CLAIM_IN_USE,
-                    f"spec.storage.claimName: the claim {self._registry.claim_name} is used by the registry {user}; "
-                    "two registries on one volume would delete each other's images: give this one a claim of its own",
                     Concern.STORAGE,
                 )
             )
@@ -244,6 +247,7 @@ class _Draft:
                 self._queued_behind = blocker
                 return
             annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
+        self._pods_are_as_asked = True
         self._want(desired, live)
         if self._rollout.prove_on:
             image = desired["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -255,14 +259,14 @@ class _Draft:
         registry, facts = self._registry, self._facts
         live = self._seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
         if not registry.spec.node_trust.enabled:
-            if live:
+            if live and is_left_behind(live, registry.name):
                 self._writes.append(Delete(live))
             return
         tls = self._serving
         if registry.certificate_secret and tls is None:
             return
         try:
-            built = trust.build(
+            built = publish.build(
                 registry,
                 cluster_ips=addresses,
                 ca_bundle=tls.ca_bundle if tls else "",
@@ -283,11 +287,11 @@ class _Draft:
         # Nodes are told once the registry serves. One that was published before comes back whatever its registry
         # does: the nodes still have it, and an agent must not take its absence for a deletion.
         if facts.serves or (live is None and registry.was_published):
-            self._want(trust.config_map(built.entry, registry, facts.settings.agents_namespace), live)
+            self._want(publish.config_map(built.entry, registry, facts.settings.agents_namespace), live)
 
     def leftovers(self) -> None:
         """What an earlier spec or rollout needed. Nothing goes before the rollout that replaces it is complete."""
-        if self._rollout.state != "complete" or self._writes:
+        if self._rollout.state != "complete" or self._writes or not self._pods_are_as_asked:
             return
         registry, uid = self._registry, self._registry.uid
         mounted = {self._configuration} | set(_mounted_configurations(self._seen))
@@ -325,21 +329,29 @@ def _rollout(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Rollout
 def _names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...]:
     """Objects that have a name of ours and are not ours: they stay as they are, and nothing is built around them."""
     name = registry.name
-    wanted = [(kinds.SERVICE, name), (kinds.DEPLOYMENT, name), (kinds.SECRET, names.http_secret(name))]
+    wanted = [
+        (kinds.SERVICE, name),
+        (kinds.DEPLOYMENT, name),
+        (kinds.SECRET, names.http_secret(name)),
+        (kinds.CONFIG_MAP, configuration(registry)["metadata"]["name"]),
+    ]
+    inherited = {names.claim(name), names.entry(registry.namespace, name)}
     if registry.certificate_secret:
         wanted += [(kinds.SECRET, registry.certificate_secret), (kinds.CONFIG_MAP, names.ca_config_map(name))]
     if registry.spec.storage.claim_name is None:
         wanted.append((kinds.CLAIM, registry.claim_name))
+    if registry.spec.node_trust.enabled:
+        wanted.append((kinds.CONFIG_MAP, names.entry(registry.namespace, name)))
     problems = []
     for kind, child in wanted:
         live = seen.get(kind, child)
-        if live is None or is_ours(live, registry.uid) or (kind is kinds.CLAIM and is_retained(live, name)):
+        if live is None or is_ours(live, registry.uid) or (child in inherited and is_left_behind(live, name)):
             continue
         problems.append(
             Problem(
                 Reason.NAME_TAKEN,
-                f"there is a {kind.kind} {child} in namespace {registry.namespace} that is not this registry's; rename "
-                "or delete it, or give the PrivateRegistry another name",
+                f"there is a {kind.kind} {child} in namespace {live['metadata']['namespace']} that is not this "
+                "registry's; rename or delete it, or give the PrivateRegistry another name",
                 Concern.STORAGE if kind is kinds.CLAIM else Concern.REGISTRY,
             )
         )
