@@ -8,7 +8,7 @@ import signal
 from collections.abc import Coroutine
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -61,7 +61,7 @@ async def run(credentials: Credentials, settings: Settings, *, identity: str, he
             return
         metrics.LEADER.set(1)
         try:
-            await _lead(credentials, kube, settings, lease, stop, status)
+            await _lead(credentials, kube, settings, lease, identity, stop, status)
         finally:
             metrics.LEADER.set(0)
         await lease.release()
@@ -92,7 +92,13 @@ async def _look_around(kube: Kube, settings: Settings) -> Settings:
 
 
 async def _lead(
-    credentials: Credentials, kube: Kube, settings: Settings, lease: Lease, stop: asyncio.Event, status: StatusServer
+    credentials: Credentials,
+    kube: Kube,
+    settings: Settings,
+    lease: Lease,
+    identity: str,
+    stop: asyncio.Event,
+    status: StatusServer,
 ) -> None:
     """Reconcile while the Lease is held."""
     world = await look(kube)
@@ -101,7 +107,7 @@ async def _lead(
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)
     registries, fleet_engine = Engine("registry", loop.reconcile), Engine("fleet", fleet.reconcile)
     watches = handlers.Watches(world, registries, fleet_engine)
-    ready, stopped = asyncio.Event(), asyncio.Event()
+    stopped = asyncio.Event()
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)
@@ -110,14 +116,18 @@ async def _lead(
         fleet_engine.wake(fleet_room.KEY)
         status.ready = True
 
+    # Of no use to a standalone operator, but without one kopf asks for the user's name, and an image's user has none.
+    identity: Any = lease.identity
     operator = asyncio.create_task(
         kopf.operator(
+            identity=identity,
             registry=registry,
             settings=handlers.settings(),
             clusterwide=True,
             standalone=True,
             stop_flag=stopped,
-            ready_flag=ready,
+            # Not left to kopf, which asks for the user's name: in a pod the user is a number without one.
+            identity=cast("Any", identity),
         ),
         name="kopf",
     )
