@@ -116,11 +116,8 @@ async def _lead(
         fleet_engine.wake(fleet_room.KEY)
         status.ready = True
 
-    # Of no use to a standalone operator, but without one kopf asks for the user's name, and an image's user has none.
-    identity: Any = lease.identity
     operator = asyncio.create_task(
         kopf.operator(
-            identity=identity,
             registry=registry,
             settings=handlers.settings(),
             clusterwide=True,
