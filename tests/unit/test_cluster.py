@@ -98,8 +98,10 @@ def test_an_unknown_source_is_refused() -> None:
         (
             {"root": False},
             [
-                "not root: building Debian root filesystems and installing and starting Docker (no daemon answers)"
-                " needs it"
+                (
+                    "not root: building Debian root filesystems and installing and starting Docker (no daemon answers)"
+                    " needs it"
+                )
             ],
         ),
         (
