@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from private_registry.api import hosts, names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
-from private_registry.trust import entry
+from private_registry.trust import entry, publish
 from tests.certificates import a_certificate
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
@@ -178,13 +178,13 @@ class World:
         server = RegistryServer(directory, tls=tls, address=address, port=names.PORT)
         if listen:
             self._servers.enter_context(server)
-        built = entry.build(registry, cluster_ips=[address], ca_bundle=ca, rules=RULES, server_name=server_name)
+        built = publish.build(registry, cluster_ips=[address], ca_bundle=ca, rules=RULES, server_name=server_name)
         return Served(registry, server, built.entry)
 
     async def publish(self, served: Served, **changes: Any) -> None:
         """Let the agents have the entry of a registry, with these fields changed."""
-        changed = served.entry.model_copy(update=changes)
-        config_map = entry.config_map(changed, served.registry, self.namespace)
+        changed = replace(served.entry, **changes)
+        config_map = publish.config_map(changed, served.registry, self.namespace)
         live = await self.kube.get(kinds.CONFIG_MAP, self.namespace, config_map["metadata"]["name"])
         if live is None:
             await self.kube.create(config_map)

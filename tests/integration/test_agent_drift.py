@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ async def test_proofs_are_repeated(world: World) -> None:
 async def test_pulls_go_on_while_files_are_rewritten(world: World) -> None:
     """A reader never meets half a file: the entry changes again and again under a hundred pulls."""
     team = world.serve()
-    first, second = team.entry, team.entry.model_copy(update={"node_selector": {}, "hosts": team.entry.hosts[:2]})
+    first, second = team.entry, replace(team.entry, hosts=team.entry.hosts[:2])
     with world.agent():
         await world.publish(team)
         await world.until_trusted(team)

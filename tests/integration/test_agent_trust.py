@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ class TestPulls:
             await world.publish(team)
             await world.until_trusted(team)
             await world.publish(team, ca_bundle=both)
-            team.entry = team.entry.model_copy(update={"ca_bundle": both})
+            team.entry = replace(team.entry, ca_bundle=both)
             row = await world.until_trusted(team)
         assert row["lastTransitionTime"]
         assert (world.node.certs_d / team.hosts[0] / "ca.crt").read_text().count("BEGIN CERTIFICATE") == 2

@@ -9,8 +9,9 @@ import pytest
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.hosts import Rules
-from private_registry.trust import entry
-from private_registry.trust.entry import Built, EntryInvalidError
+from private_registry.trust import entry, publish
+from private_registry.trust.entry import EntryInvalidError
+from private_registry.trust.publish import Built
 from tests.certificates import an_authority
 from tests.registries import a_registry
 
@@ -22,7 +23,7 @@ CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 def build(spec: dict[str, Any] | None = None, **how: Any) -> Built:
     usual: dict[str, Any] = {"cluster_ips": ["10.96.12.34"], "ca_bundle": CA, "rules": RULES}
-    return entry.build(a_registry(spec), **{**usual, **how})
+    return publish.build(a_registry(spec), **{**usual, **how})
 
 
 def config_map(**changes: Any) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class TestWhatTheOperatorMakes:
     def test_the_object_is_found_by_its_labels(self) -> None:
         """Agents select entries by label, and a person finds the registry that one belongs to."""
         registry = a_registry()
-        obj = entry.config_map(build().entry, registry, "agents")
+        obj = publish.config_map(build().entry, registry, "agents")
         labels = obj["metadata"]["labels"]
         assert obj["metadata"]["name"] == "entry.registries.team"
         assert entry.LABELS.items() <= labels.items()
@@ -127,7 +128,7 @@ class TestWhatAnAgentReads:
     def test_an_entry_survives_the_way(self) -> None:
         """What the operator wrote is what the agent reads, and both give it the same hash."""
         built = build({"nodeTrust": {"nodeSelector": {"pool": "build"}}})
-        obj = entry.config_map(built.entry, a_registry(), "agents")
+        obj = publish.config_map(built.entry, a_registry(), "agents")
         assert entry.parse(obj) == built.entry
         assert entry.hash_of(entry.data_of(obj)) == entry.hash_of(built.entry.canonical())
 
@@ -140,6 +141,16 @@ class TestWhatAnAgentReads:
         "changes",
         [
             {"somethingNew": True},
+            {"registry": 7},
+            {"addresses": "10.96.12.34"},
+            {"hosts": [7]},
+            {"scheme": None},
+            {"caBundle": None},
+            {"serverName": None},
+            {"serverName": 7},
+            {"nodeSelector": []},
+            {"nodeSelector": {str(number): "x" for number in range(17)}},
+            {"formatVersion": True},
             {"registry": "registries/../etc"},
             {"registry": "registries/team\n"},
             {"registry": "registries/team/x"},
@@ -185,6 +196,18 @@ class TestWhatAnAgentReads:
         """A ConfigMap that carries our label by mistake harms nobody."""
         with pytest.raises(EntryInvalidError):
             entry.parse({"metadata": {"name": "entry.registries.team"}, "data": data})
+
+    def test_a_field_that_is_missing_is_named(self) -> None:
+        """Nothing is guessed."""
+        fields = json.loads(build().entry.canonical())
+        del fields["caBundle"]
+        with pytest.raises(EntryInvalidError, match="unknown or missing: caBundle"):
+            entry.parse({"metadata": {"name": "entry.registries.team"}, "data": {entry.KEY: json.dumps(fields)}})
+
+    def test_no_depth_of_nesting_ends_the_agent(self) -> None:
+        """Brackets are cheap to write."""
+        with pytest.raises(EntryInvalidError):
+            entry.parse({"metadata": {"name": "entry.registries.team"}, "data": {entry.KEY: "[" * 60_000}})
 
     def test_more_than_64_kib_is_not_even_parsed(self) -> None:
         """An agent's memory is bounded."""

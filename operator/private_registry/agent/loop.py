@@ -15,10 +15,9 @@ from private_registry.agent.health import Health
 from private_registry.agent.keeper import Keeper, Tools, Undo
 from private_registry.agent.node import Node
 from private_registry.agent.pulse import Pulse
-from private_registry.agent.report import Reporter
+from private_registry.agent.report import Reporter, Runtime
 from private_registry.agent.watch import Watcher
 from private_registry.api import hosts, names
-from private_registry.api.nodetrust import Runtime
 from private_registry.kube.client import ApiError, Kube
 from private_registry.kube.kinds import CONFIG_MAP, NAMESPACE, NODE_TRUST, SERVICE_CIDR
 from private_registry.kube.reflector import Reflector

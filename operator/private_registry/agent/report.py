@@ -9,18 +9,30 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from private_registry.agent.pulse import Pulse
-from private_registry.api.nodetrust import MAX_MESSAGE, NodeTrustStatus, RegistryTrust, Runtime
 from private_registry.kube.client import ApiError, Kube, Object
 from private_registry.kube.kinds import NODE_TRUST
 from private_registry.trust.reasons import Reason, Verdict
 
 logger = logging.getLogger(__name__)
 
+MAX_MESSAGE = 1024
+"""Characters of a message, as the CRD takes it."""
+
 _GATHER = 0.03
 _LAST_RETRY = 30.0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A container runtime, with what decides how it looks registries up."""
+
+    name: str
+    version: str
+    config_path: str
+
+    def as_object(self) -> Object:
+        return {"name": self.name, "version": self.version, "configPath": self.config_path}
 
 
 @dataclass(frozen=True)
@@ -32,35 +44,35 @@ class Row:
     verdict: Verdict
 
 
-def build(rows: Iterable[Row], runtime: Runtime | None, previous: NodeTrustStatus, now: str) -> NodeTrustStatus:
+def build(rows: Iterable[Row], runtime: Runtime | None, previous: Object, now: str) -> Object:
     """The whole status. A row keeps its transition time as long as neither its reason nor its trust changes."""
-    before = {row.registry: row for row in previous.registries}
-    registries = []
-    for row in sorted(rows, key=lambda row: row.registry):
-        old = before.get(row.registry)
-        same = old is not None and (old.trusted, old.reason) == (row.verdict.trusted, row.verdict.reason)
-        registries.append(
-            RegistryTrust(
-                registry=row.registry,
-                entry_hash=row.entry_hash,
-                trusted=row.verdict.trusted,
-                reason=row.verdict.reason,
-                message=row.verdict.message[:MAX_MESSAGE],
-                last_transition_time=old.last_transition_time if old and same else now,
-            )
-        )
-    wanted = [row for row in registries if row.reason != Reason.UNDOING]
-    trusted = sum(row.trusted for row in wanted)
-    problem = next((row for row in registries if row.message), None)
-    return NodeTrustStatus(
-        runtime=f"{runtime.name} {runtime.version}" if runtime else "",
-        runtimes=(runtime,) if runtime else (),
-        total=len(wanted),
-        trusted=trusted,
-        summary=f"{trusted}/{len(wanted)}",
-        message=f"{problem.registry}: {problem.message}" if problem else "",
-        registries=tuple(registries),
-    )
+    before = {row["registry"]: row for row in previous.get("registries") or ()}
+    registries = [_as_object(row, before.get(row.registry), now) for row in sorted(rows, key=lambda row: row.registry)]
+    wanted = [row for row in registries if row["reason"] != Reason.UNDOING]
+    trusted = sum(row["trusted"] for row in wanted)
+    problem = next((row for row in registries if row["message"]), None)
+    return {
+        "runtime": f"{runtime.name} {runtime.version}" if runtime else "",
+        "runtimes": [runtime.as_object()] if runtime else [],
+        "total": len(wanted),
+        "trusted": trusted,
+        "summary": f"{trusted}/{len(wanted)}",
+        "message": f"{problem['registry']}: {problem['message']}" if problem else "",
+        "registries": registries,
+    }
+
+
+def _as_object(row: Row, before: Object | None, now: str) -> Object:
+    verdict = row.verdict
+    same = before is not None and (before["trusted"], before["reason"]) == (verdict.trusted, verdict.reason)
+    return {
+        "registry": row.registry,
+        "entryHash": row.entry_hash,
+        "trusted": verdict.trusted,
+        "reason": str(verdict.reason),
+        "message": verdict.message[:MAX_MESSAGE],
+        "lastTransitionTime": (before or {}).get("lastTransitionTime", now) if same else now,
+    }
 
 
 class Reporter:
@@ -77,7 +89,7 @@ class Reporter:
         self._now = now
         self._rows: dict[str, Row] = {}
         self._runtime: Runtime | None = None
-        self._seen: NodeTrustStatus | None = None
+        self._seen: Object | None = None
         """As the API server has it; None while there is no NodeTrust."""
         self._version = 0
         self._news = asyncio.Event()
@@ -90,8 +102,7 @@ class Reporter:
     @property
     def config_path(self) -> str:
         """That an agent reported last for this node, be it before a restart."""
-        runtimes = (self._runtime,) if self._runtime else self._seen.runtimes if self._seen else ()
-        return next((runtime.config_path for runtime in runtimes), "")
+        return self._runtime.config_path if self._runtime else ""
 
     def see(self, node_trust: Object | None) -> None:
         """Take notice of the NodeTrust as it is now; of what we wrote ourselves we know already."""
@@ -102,16 +113,20 @@ class Reporter:
         if self._seen is not None and version <= self._version:
             return
         self._version = version
-        self._seen = _parse(node_trust)
+        self._seen = node_trust.get("status") or {}
         self.labels = (node_trust.get("spec") or {}).get("nodeLabels") or {}
         if not self.present.is_set():
-            for row in self._seen.registries:
-                self._rows.setdefault(row.registry, _row(row))
-            if self._seen.runtimes and self._runtime is None:
-                self._runtime = self._seen.runtimes[0]
+            self._remember(self._seen)
             self.present.set()
         self._tell()
         self._pulse.set()
+
+    def _remember(self, status: Object) -> None:
+        """Go on from what was said before a restart."""
+        for row in status.get("registries") or ():
+            self._rows.setdefault(row["registry"], Row(row["registry"], row["entryHash"], _verdict(row)))
+        for runtime in status.get("runtimes") or ():
+            self._runtime = Runtime(runtime["name"], runtime.get("version", ""), runtime.get("configPath", ""))
 
     def set(self, row: Row) -> bool:
         """Say this of a registry from now on; returns whether it is something else than before."""
@@ -134,7 +149,7 @@ class Reporter:
         """Return when the API server has a row of the registry: `row` if there is none so far."""
         if row.registry not in self._rows:
             self.set(row)
-        while self._seen is None or row.registry not in {each.registry for each in self._seen.registries}:
+        while row.registry not in {each["registry"] for each in (self._seen or {}).get("registries") or ()}:
             await self._news.wait()
 
     async def run(self) -> None:
@@ -156,22 +171,15 @@ class Reporter:
                 logger.warning("status of NodeTrust %s: %s; again in %.0f s", self._node, error, delay)
                 self._pulse.set(delay)
 
-    async def _write(self, status: NodeTrustStatus) -> Object:
-        body = {"status": status.model_dump(mode="json", by_alias=True)}
-        return await self._kube.merge(NODE_TRUST, None, self._node, body, subresource="status")
+    async def _write(self, status: Object) -> Object:
+        return await self._kube.merge(NODE_TRUST, None, self._node, {"status": status}, subresource="status")
 
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
 
-def _parse(node_trust: Object) -> NodeTrustStatus:
-    try:
-        return NodeTrustStatus.model_validate(node_trust.get("status") or {})
-    except ValidationError:  # of another version of the CRD; it will be written anew
-        return NodeTrustStatus()
-
-
-def _row(row: RegistryTrust) -> Row:
-    reason = Reason(row.reason) if row.reason in set(Reason) else Reason.APPLYING
-    return Row(row.registry, row.entry_hash, Verdict(reason, row.message))
+def _verdict(row: Object) -> Verdict:
+    """What another agent, or we ourselves before a restart, said; a reason of another version is looked into anew."""
+    known = row["reason"] in set(Reason)
+    return Verdict(Reason(row["reason"]) if known else Reason.APPLYING, row.get("message", ""))
