@@ -50,7 +50,7 @@ class Engine:
         self._stopped = False
 
     def wake(self, key: str) -> None:
-        """Have this key reconciled soon; harmless when it is under way: then it runs once more. Nothing after stop()."""
+        """Have this key reconciled soon, unless stopped; when it is under way, it runs once more."""
         if self._stopped:
             return
         self._woken.setdefault(key, asyncio.Event()).set()

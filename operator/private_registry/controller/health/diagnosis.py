@@ -78,6 +78,18 @@ def of_deployment(deployment: Object) -> Problem | None:
     return None
 
 
+def of_progress(deployment: Object) -> Problem | None:
+    """A rollout that took longer than its progressDeadlineSeconds; the Deployment controller goes on trying."""
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            return Problem(
+                Reason.ROLLOUT_FAILED,
+                f"the registry's next pod does not become ready: {condition.get('message', 'no reason given')}; see "
+                "its events (kubectl describe pod) and correct the spec, which is then rolled out at once",
+            )
+    return None
+
+
 def of_claim(claim: Object, storage_classes: tuple[Object, ...], events: tuple[Object, ...]) -> Problem | None:
     """The problem of a claim that is not bound; None while it may still become so by itself."""
     name = claim["metadata"]["name"]

@@ -5,7 +5,7 @@ ever while the last one serves. Then a pod without the volume first proves the i
 rollout is finished by stopping the last pod before the next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -49,6 +49,13 @@ def of(registry: PrivateRegistry, deployment: Object | None, pods: tuple[Object,
         return ABSENT
     if is_complete(deployment):
         return Rollout("complete")
+    under_way = _under_way(registry, deployment, pods, now)
+    if under_way.busy and (late := diagnosis.of_progress(deployment)):
+        return replace(under_way, state="failing", problem=late)
+    return under_way
+
+
+def _under_way(registry: PrivateRegistry, deployment: Object, pods: tuple[Object, ...], now: datetime) -> Rollout:
     template = (deployment["spec"]["template"]["metadata"].get("annotations") or {}).get(names.TEMPLATE)
     new = [pod for pod in registry_pods(pods) if _template(pod) == template and not _is_leaving(pod)]
     old = [pod for pod in registry_pods(pods) if _template(pod) != template and is_ready(pod)]

@@ -43,14 +43,9 @@ def upgrade_blocker(registry: PrivateRegistry, world: World) -> Blocker | None:
     for key, deployment in sorted(world.deployments.items()):
         annotations = deployment["metadata"].get("annotations") or {}
         if key != registry.key and annotations.get(names.ROLLED_OUT_FOR) == "upgrade" and not is_complete(deployment):
-            return Blocker(key, failing=_has_failed(deployment))
+            problem = diagnosis.of_deployment(deployment) or diagnosis.of_progress(deployment)
+            return Blocker(key, failing=problem is not None)
     return None
-
-
-def _has_failed(deployment: Object) -> bool:
-    conditions = (deployment.get("status") or {}).get("conditions") or []
-    late = any(item["type"] == "Progressing" and item["status"] == "False" for item in conditions)
-    return late or diagnosis.of_deployment(deployment) is not None
 
 
 def _age(body: Object) -> tuple[str, str]:
