@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
 from private_registry.controller.health import rollout, summary
 from private_registry.controller.health.nodes import Nodes
@@ -81,7 +80,7 @@ class SmallCluster:
         return seen, planned
 
     def observe(self, registry: PrivateRegistry) -> Observed:
-        """What observe() would read: ReplicaSets only when more than one configuration is there."""
+        """What the loop would read: ReplicaSets only when more than one configuration is there."""
         seen = Observed(objects=dict(self.objects))
         several = len(configurations(registry, seen)) > 1
         return replace(seen, replica_sets=tuple(copy.deepcopy(self.replica_sets)) if several else ())
@@ -99,9 +98,9 @@ class SmallCluster:
             case Delete(live):
                 assert is_ours(live, registry.uid), f"{key_of(live)} is not ours"
                 self._log("delete", live)
+                self._no_running_pod_mounts(live)
                 del self.objects[key_of(live)]
                 seen = seen.without(live)
-        self._pods_can_start_anew()
         self.left_behind.append(self.as_it_is())
         return seen
 
@@ -149,12 +148,12 @@ class SmallCluster:
             "availableReplicas": 1,
         }
 
-    def _pods_can_start_anew(self) -> None:
-        """Whatever a running pod mounts is there: it may have to start on another node at any time."""
+    def _no_running_pod_mounts(self, obj: Object) -> None:
+        """A running pod may have to start on another node at any time, with what it was started with."""
         for replica_set in self.replica_sets:
             if replica_set["spec"]["replicas"]:
-                gone = set(mounted(replica_set["spec"]["template"]["spec"])) - set(self.objects)
-                assert not gone, f"a running pod needs {gone}; writes: {self.writes}"
+                needed = set(mounted(replica_set["spec"]["template"]["spec"]))
+                assert key_of(obj) not in needed, f"a running pod mounts {key_of(obj)}; writes: {self.writes}"
 
     def desired(self) -> dict[Key, Object]:
         """All objects without what the server and the controllers add: two ends are the same when these are."""
@@ -164,10 +163,6 @@ class SmallCluster:
             for field in SERVER_OWNED:
                 obj["metadata"].pop(field, None)
         return bare
-
-    @property
-    def entry(self) -> Object | None:
-        return self.objects.get((kinds.CONFIG_MAP.kind, names.entry("registries", "team")))
 
 
 def key_of(obj: Object) -> Key:

@@ -1,0 +1,537 @@
+"""What is written for a registry, in which order, and what is left alone."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from private_registry.api import names
+from private_registry.api.conditions import Reason
+from private_registry.controller.health.problem import Concern
+from private_registry.controller.registries.observe import Observed
+from private_registry.controller.registries.plan import (
+    Apply,
+    Blocker,
+    Create,
+    Delete,
+    Facts,
+    Plan,
+    cluster_ips,
+    load_balancer_hosts,
+    plan,
+    plan_deletion,
+)
+from private_registry.registry.metadata import applied_hash
+from private_registry.trust.entry import parse
+from tests.unit.controller.builders import (
+    ADDRESS,
+    CREATING,
+    a_claim,
+    a_pod,
+    a_proof_pod,
+    a_registry,
+    a_service,
+    facts,
+    labels,
+)
+from tests.unit.controller.small_cluster import SmallCluster, key_of
+
+Object = dict[str, Any]
+
+ENTRY = ("ConfigMap", "entry.registries.team")
+
+
+def made(spec: Object | None = None, known: Facts | None = None) -> SmallCluster:
+    """A cluster in which the registry of this spec was created."""
+    cluster = SmallCluster()
+    cluster.converge(a_registry(spec), known)
+    return cluster.as_it_is()
+
+
+def converged(cluster: SmallCluster, spec: Object, known: Facts | None = None) -> list[tuple[str, str, str]]:
+    """The writes after the spec of `made` was changed to this one."""
+    cluster.converge(a_registry(spec, generation=2), known)
+    return cluster.writes
+
+
+def created(result: Plan) -> set[tuple[str, str]]:
+    return {key_of(write.obj) for write in result.writes if isinstance(write, Create)}
+
+
+def planned(cluster: SmallCluster, spec: Object | None = None, *, generation: int = 1, **known: Any) -> Plan:
+    """The next writes for the registry in this cluster."""
+    registry = a_registry(spec, generation=generation, status=cluster.status)
+    return plan(registry, cluster.observe(registry), facts(**known))
+
+
+class TestOrder:
+    def test_each_object_is_there_before_what_uses_it(self) -> None:
+        """Addresses before the certificate that names them, mounts before the pod, and nodes are told at the end."""
+        cluster = SmallCluster()
+        cluster.converge(a_registry())
+        configuration = next(name for _, name in cluster.objects if name.startswith("team-config-"))
+        assert cluster.writes == [
+            ("create", "Service", "team"),
+            ("create", "Secret", "team-http"),
+            ("create", "PersistentVolumeClaim", "team-data"),
+            ("create", "Secret", "team-certificate"),
+            ("create", "ConfigMap", "team-ca"),
+            ("create", "ConfigMap", configuration),
+            ("create", "Deployment", "team"),
+            ("create", *ENTRY),
+        ]
+
+    def test_nothing_waits_for_the_claim_to_bind(self) -> None:
+        """With WaitForFirstConsumer it is the pod that binds the claim."""
+        cluster = made()
+        pending = {**cluster.objects, ("PersistentVolumeClaim", "team-data"): a_claim("Pending")}
+        del pending["Deployment", "team"]
+        assert ("Deployment", "team") in created(plan(a_registry(), Observed(pending), facts()))
+
+    def test_without_an_address_it_says_what_it_waits_for(self) -> None:
+        """The first plan of a new registry makes what needs no address."""
+        first = planned(SmallCluster())
+        assert first.waiting == "the Service's address"
+        assert first.serving is None
+
+    def test_without_the_operators_ca_no_pod_is_started(self) -> None:
+        """A registry of the managed mode never serves without TLS for want of a CA."""
+        result = planned(SmallCluster(a_service()), authority=None)
+        assert result.waiting == "the operator's CA"
+        assert ("Deployment", "team") not in created(result)
+
+    def test_what_is_made_anew_has_the_address_that_nodes_know(self) -> None:
+        """A Service that someone deleted comes back where the nodes expect it."""
+        cluster = SmallCluster(a_service("10.96.77.7"))
+        cluster.converge(a_registry())
+        del cluster.objects["Service", "team"]
+        cluster.converge(a_registry())
+        assert cluster_ips(cluster.objects["Service", "team"]) == ("10.96.77.7",)
+
+
+CHILDREN = [
+    ("Service", "team"),
+    ("Secret", "team-http"),
+    ("PersistentVolumeClaim", "team-data"),
+    ("Secret", "team-certificate"),
+    ("ConfigMap", "team-ca"),
+    ("ConfigMap", "team-config-*"),
+    ("Deployment", "team"),
+    ENTRY,
+]
+NOT_OURS = {
+    "no labels": {},
+    "another manager": labels(**{names.MANAGED_BY: "Helm"}),
+    "our label without a uid": {names.MANAGED_BY: names.MANAGER},
+}
+
+
+class TestForeignObjects:
+    @pytest.mark.parametrize("whose", NOT_OURS)
+    @pytest.mark.parametrize(("kind", "name"), CHILDREN, ids=[" ".join(child) for child in CHILDREN])
+    def test_a_name_that_is_taken_stops_everything(self, kind: str, name: str, whose: str) -> None:
+        """An object of a child's name that is not ours stays as it is, and nothing is built around it."""
+        foreign = next(obj for key, obj in made().objects.items() if key[0] == kind and key[1].startswith(name[:12]))
+        foreign["metadata"]["labels"] = NOT_OURS[whose]
+        result = planned(SmallCluster(foreign))
+        assert [problem.reason for problem in result.problems] == [Reason.NAME_TAKEN]
+        assert foreign["metadata"]["name"] in result.problems[0].message
+        assert foreign["metadata"]["namespace"] in result.problems[0].message
+        assert result.writes == ()
+
+    def test_a_taken_claim_is_a_matter_of_storage(self) -> None:
+        """The condition that speaks of storage names the claim that is in the way."""
+        foreign = a_claim()
+        foreign["metadata"]["labels"] = {}
+        assert [problem.concern for problem in planned(SmallCluster(foreign)).problems] == [Concern.STORAGE]
+
+    def test_an_unused_name_may_be_taken(self) -> None:
+        """Without TLS a foreign Secret of the certificate's name is in nobody's way, and stays."""
+        foreign = {"kind": "Secret", "metadata": {"name": "team-certificate", "namespace": "registries"}}
+        cluster = SmallCluster(foreign)
+        result = cluster.converge(a_registry({"tls": {"mode": "Disabled"}}))
+        assert result.problems == ()
+        assert cluster.objects["Secret", "team-certificate"] == foreign
+
+    def test_a_claim_that_was_kept_is_taken_over_with_its_size(self) -> None:
+        """A registry of the same name finds its images again, and does not ask for a smaller volume."""
+        kept = a_claim()
+        kept["metadata"] |= {"uid": "1", "labels": labels(**{names.REGISTRY_UID: "an earlier one"})}
+        kept["spec"]["resources"]["requests"]["storage"] = "1Ti"
+        writes = planned(SmallCluster(kept)).writes
+        [adoption] = [write for write in writes if isinstance(write, Apply)]
+        assert adoption.live == kept
+        assert adoption.obj["metadata"]["labels"] == labels()
+        assert adoption.obj["spec"]["resources"]["requests"]["storage"] == "1Ti"
+
+    def test_a_claim_that_is_going_is_not_taken_over(self) -> None:
+        """What is being deleted cannot be kept."""
+        going = a_claim()
+        going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+        going["metadata"]["labels"] = labels(**{names.REGISTRY_UID: "an earlier one"})
+        assert [problem.reason for problem in planned(SmallCluster(going)).problems] == [Reason.NAME_TAKEN]
+
+    def test_the_entry_of_an_earlier_registry_is_taken_over(self) -> None:
+        """Nodes go on trusting the name; what they are told is the new registry's."""
+        entry = made().objects[ENTRY]
+        entry["metadata"]["labels"][names.REGISTRY_UID] = "an earlier one"
+        assert planned(SmallCluster(entry)).problems == ()
+
+
+OPTIONAL: dict[str, tuple[Object, tuple[str, str]]] = {
+    "size": ({"storage": {"size": "30Gi"}}, ("PersistentVolumeClaim", "team-data")),
+    "type of Service": ({"service": {"type": "NodePort"}}, ("Service", "team")),
+    "image": ({"image": "registry.example.com/distribution:3.2.0"}, ("Deployment", "team")),
+    "limits": ({"resources": {"limits": {"cpu": 1}}}, ("Deployment", "team")),
+    "nodeSelector": ({"scheduling": {"nodeSelector": {"disk": "ssd"}}}, ("Deployment", "team")),
+    "tolerations": ({"scheduling": {"tolerations": [{"operator": "Exists"}]}}, ("Deployment", "team")),
+    "priorityClassName": ({"scheduling": {"priorityClassName": "important"}}, ("Deployment", "team")),
+    "imagePullSecrets": ({"scheduling": {"imagePullSecrets": [{"name": "mirror"}]}}, ("Deployment", "team")),
+    "selected nodes": ({"nodeTrust": {"nodeSelector": {"pool": "build"}}}, ENTRY),
+    "additionalHosts": (
+        {"nodeTrust": {"additionalHosts": ["registry.example.com:5000"]}},
+        ENTRY,
+    ),
+}
+
+
+class TestChange:
+    @pytest.mark.parametrize("field", OPTIONAL)
+    def test_a_field_that_is_set_is_applied(self, field: str) -> None:
+        """Each optional field reaches the object that it speaks of."""
+        spec, child = OPTIONAL[field]
+        assert ("apply", *child) in converged(made(), spec)
+
+    @pytest.mark.parametrize("field", [field for field in OPTIONAL if field != "size"])
+    def test_a_field_that_is_dropped_is_applied(self, field: str) -> None:
+        """What was left out of the spec goes, though the live object contains all that is still asked for."""
+        spec, child = OPTIONAL[field]
+        cluster = made(spec)
+        assert ("apply", *child) in converged(cluster, {})
+        assert cluster.desired()[child] == made().desired()[child]
+
+    @pytest.mark.parametrize("child", [("Service", "team"), ("Deployment", "team"), ("ConfigMap", "team-ca")])
+    def test_what_somebody_changed_is_put_right(self, child: tuple[str, str]) -> None:
+        """A child that no longer contains what is asked for is applied again, and then it does."""
+        cluster = made()
+        before = copy.deepcopy(cluster.desired()[child])
+        part = "data" if "data" in before else "spec"
+        cluster.objects[child][part] = {**before[part], next(iter(before[part])): "something else"}
+        assert converged(cluster, {}) == [("apply", *child)]
+        assert cluster.desired()[child] == before
+
+    def test_a_claim_is_never_asked_to_shrink(self) -> None:
+        """A size that was dropped leaves the larger volume as it is."""
+        cluster = made({"storage": {"size": "30Gi"}})
+        converged(cluster, {})
+        claim = cluster.objects["PersistentVolumeClaim", "team-data"]
+        assert claim["spec"]["resources"]["requests"]["storage"] == "30Gi"
+
+    def test_every_object_remembers_what_was_applied(self) -> None:
+        """The hash by which a change is told from what others added is that of the object itself."""
+        for write in planned(SmallCluster()).writes:
+            assert isinstance(write, Create)
+            assert write.obj["metadata"]["annotations"][names.APPLIED] == applied_hash(write.obj)
+
+
+class TestRollout:
+    def test_the_next_rollout_waits_for_the_last_one(self) -> None:
+        """A second change of the pod does not pile up on one that is under way."""
+        cluster = made()
+        cluster.reconcile(a_registry({"image": "one"}, generation=2))
+        second = planned(cluster, {"image": "two"}, generation=3)
+        assert second.waiting == "the rollout before the next one"
+        assert second.writes == ()
+
+    def test_one_that_fails_is_replaced_at_once(self) -> None:
+        """A correction of a bad image does not wait for the bad image."""
+        cluster = made()
+        cluster.reconcile(a_registry({"image": "wrong"}, generation=2))
+        template = cluster.objects["Deployment", "team"]["metadata"]["annotations"][names.TEMPLATE]
+        registry = a_registry({"image": "right"}, generation=3)
+        stuck = a_pod(template=template, ready=False, state={"waiting": {"reason": "ImagePullBackOff"}})
+        seen = Observed(cluster.objects, pods=(stuck,))
+        correction = plan(registry, seen, facts())
+        assert [key_of(write.obj) for write in correction.writes if isinstance(write, Apply)] == [
+            ("Deployment", "team")
+        ]
+
+    @pytest.mark.parametrize(
+        ("change", "rolls"),
+        [
+            ({"image": "another"}, True),
+            ({"storage": {"deleteEnabled": False}}, True),
+            ({"nodeTrust": {"nodeSelector": {"pool": "build"}}}, False),
+            ({"service": {"type": "NodePort"}}, False),
+            ({"storage": {"size": "30Gi"}}, False),
+        ],
+    )
+    def test_pods_roll_for_what_concerns_them_and_for_nothing_else(self, change: Object, rolls: bool) -> None:
+        """A change that the pod does not see does not restart it."""
+        assert (("apply", "Deployment", "team") in converged(made(), change)) is rolls
+
+    def test_it_is_remembered_who_asked_for_a_rollout(self) -> None:
+        """The owner's change rolls at once; an upgrade of the operator is marked, for others to queue behind it."""
+        cluster = made()
+        cluster.converge(a_registry(generation=2), facts(settings=facts().settings))
+        assert rolled_out_for(cluster) == "spec"
+        cluster.converge(a_registry(generation=2), upgraded())
+        assert rolled_out_for(cluster) == "upgrade"
+        cluster.converge(a_registry({"image": "another"}, generation=3), upgraded())
+        assert rolled_out_for(cluster) == "spec"
+
+    def test_an_upgrade_queues_behind_another_registry(self) -> None:
+        """One registry at a time."""
+        cluster = made()
+        blocker = Blocker("registries/other", failing=False)
+        queued = cluster.converge(a_registry(), upgraded(upgrade_blocker=blocker))
+        assert queued.queued_behind == blocker
+        assert cluster.writes == []
+
+    def test_its_owner_does_not_queue(self) -> None:
+        """A failed upgrade elsewhere keeps nobody from changing his own registry."""
+        blocker = Blocker("registries/other", failing=True)
+        writes = converged(made(), {"image": "another"}, facts(upgrade_blocker=blocker))
+        assert ("apply", "Deployment", "team") in writes
+
+    def test_an_image_is_proven_where_the_pod_cannot_start_beside_the_last_one(self) -> None:
+        """One pod without the volume is made for it, once, and goes when the rollout is complete."""
+        cluster = made()
+        cluster.reconcile(a_registry({"image": "another"}, generation=2))
+        new = cluster.objects["Deployment", "team"]["metadata"]["annotations"][names.TEMPLATE]
+        registry = a_registry({"image": "another"}, generation=2, status=cluster.status)
+        elsewhere = a_pod(template=new, node="other", ready=False, scheduled=90, state=CREATING)
+        pods = (a_pod(template="old"), elsewhere)
+        [write] = plan(registry, Observed(cluster.objects, pods=pods), facts()).writes
+        assert isinstance(write, Create)
+        assert write.obj["spec"]["nodeName"] == "other"
+        assert write.obj["spec"]["containers"][0]["image"] == "another"
+        assert plan(registry, Observed(cluster.objects, pods=(*pods, write.obj)), facts()).writes == ()
+
+    def test_a_pod_that_proved_an_image_goes_when_the_rollout_is_complete(self) -> None:
+        """Nothing stays behind of the way round."""
+        proof = a_proof_pod("Succeeded")
+        registry = a_registry()
+        seen = Observed(made().objects, pods=(proof,))
+        assert plan(registry, seen, facts()).writes == (Delete(proof),)
+        going = copy.deepcopy(proof)
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        assert plan(registry, Observed(made().objects, pods=(going,)), facts()).writes == ()
+
+
+def upgraded(**others: Any) -> Facts:
+    """Facts of a newer operator, whose default image is another."""
+    usual = facts(**others)
+    settings = type(usual.settings)(usual.settings.rules, registry_image="docker.io/library/registry:3.2.0")
+    return facts(settings=settings, **others)
+
+
+def rolled_out_for(cluster: SmallCluster) -> str:
+    return str(cluster.objects["Deployment", "team"]["metadata"]["annotations"][names.ROLLED_OUT_FOR])
+
+
+def configurations(cluster: SmallCluster) -> list[str]:
+    return sorted(name for kind, name in cluster.objects if kind == "ConfigMap" and name.startswith("team-config-"))
+
+
+class TestConfiguration:
+    def test_it_goes_when_no_pod_can_mount_it_any_more(self) -> None:
+        """The last configuration is there until the last pod of the rollout before is gone."""
+        cluster = made()
+        [old] = configurations(cluster)
+        changed = a_registry({"storage": {"deleteEnabled": False}}, generation=2)
+        cluster.reconcile(changed)
+        cluster.controllers_step()
+        cluster.reconcile(changed)
+        assert old in configurations(cluster)
+        cluster.converge(changed)
+        assert old not in configurations(cluster)
+        assert len(configurations(cluster)) == 1
+
+    def test_one_that_a_replica_set_with_pods_names_stays(self) -> None:
+        """A rollout that was undone by hand keeps what its pods mount."""
+        cluster = made()
+        old = a_config("team-config-0123456789")
+        cluster.objects[key_of(old)] = old
+        volumes = [{"projected": {"sources": [{"configMap": {"name": "team-config-0123456789"}}]}}]
+        holding = {"spec": {"replicas": 1, "template": {"spec": {"volumes": volumes}}}}
+        registry = a_registry()
+        for replica_sets, stays in (((holding,), True), ((scaled_down(holding),), False)):
+            seen = Observed(cluster.objects, replica_sets=replica_sets)
+            assert plan(registry, seen, facts()).writes == (() if stays else (Delete(old),))
+
+    def test_one_of_another_registry_stays(self) -> None:
+        """A registry `team-config` beside `team` has names that look like ours."""
+        cluster = made()
+        foreign = a_config("team-config-0123456789")
+        foreign["metadata"]["labels"][names.REGISTRY_UID] = "another"
+        cluster.objects[key_of(foreign)] = foreign
+        cluster.converge(a_registry())
+        assert cluster.writes == []
+
+    @pytest.mark.parametrize(
+        ("obstacle", "spec"),
+        [
+            ({"upgrade_blocker": Blocker("registries/other", failing=False)}, {"tls": {"mode": "Disabled"}}),
+            ({"claim_user": "registries/older"}, {"tls": {"mode": "Disabled"}}),
+            ({"authority": None}, {"storage": {"deleteEnabled": False}}),
+        ],
+        ids=["a queue", "a claim", "the CA"],
+    )
+    def test_a_pod_whose_change_has_to_wait_keeps_what_it_mounts(self, obstacle: Object, spec: Object) -> None:
+        """It may have to start on another node at any time, while its successor queues or waits for something."""
+        cluster = made()
+        # Noted before it could be done: what is left to do looks like an upgrade of the operator.
+        changed = a_registry(spec, generation=cluster.status.observed_generation)
+        cluster.converge(changed, facts(**obstacle))
+        assert len(configurations(cluster)) == 2
+        assert ("Secret", "team-certificate") in cluster.objects
+        cluster.converge(changed)
+        assert len(configurations(cluster)) == 1
+
+
+def a_config(name: str) -> Object:
+    return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "registries", "labels": labels()}}
+
+
+def scaled_down(replica_set: Object) -> Object:
+    return {"spec": {**replica_set["spec"], "replicas": 0}, "status": {"replicas": 0}}
+
+
+class TestEntry:
+    def test_it_is_published_when_the_registry_serves(self) -> None:
+        """No node is told of a registry that does not answer yet."""
+        cluster = made(known=facts(serves=False))
+        assert ENTRY not in cluster.objects
+        cluster.converge(a_registry())
+        assert parse(cluster.objects[ENTRY]).addresses == (ADDRESS,)
+
+    def test_it_is_kept_when_the_registry_no_longer_serves(self) -> None:
+        """Nodes keep what they have: their pulls work again the moment the registry does."""
+        cluster = made()
+        cluster.converge(a_registry({"nodeTrust": {"nodeSelector": {"pool": "build"}}}), facts(serves=False))
+        assert cluster.writes == []
+
+    def test_it_comes_back_whatever_the_registry_does(self) -> None:
+        """An entry that someone deleted is published again before an agent could take its absence for a deletion."""
+        cluster = made()
+        del cluster.objects[ENTRY]
+        cluster.converge(a_registry(), facts(serves=False))
+        assert cluster.writes == [("create", *ENTRY)]
+
+    def test_it_goes_when_nodes_are_not_to_trust_the_registry(self) -> None:
+        """Switched off, the registry is forgotten by the nodes, whether or not it serves."""
+        cluster = made()
+        writes = converged(cluster, {"nodeTrust": {"enabled": False}}, facts(serves=False))
+        assert writes == [("delete", *ENTRY)]
+
+    def test_a_host_that_is_refused_is_named_and_the_others_are_published(self) -> None:
+        """One bad name does not take the good ones from the nodes."""
+        hosts = ["registry.example.com:5000", "docker.io", "taken.example.com:5000", "not a host"]
+        spec = {"nodeTrust": {"additionalHosts": hosts}}
+        known = facts(taken_hosts={"taken.example.com:5000": "registries/older"})
+        cluster = SmallCluster()
+        result = cluster.converge(a_registry(spec), known)
+        assert [(problem.reason, problem.concern) for problem in result.problems] == [
+            (Reason.HOST_NOT_ALLOWED, Concern.NODES),
+            (Reason.HOST_TAKEN, Concern.NODES),
+            (Reason.HOST_INVALID, Concern.NODES),
+        ]
+        assert parse(cluster.objects[ENTRY]).hosts[-1] == "registry.example.com:5000"
+
+    def test_without_any_valid_entry_the_reason_is_said(self) -> None:
+        """A selector that no entry takes is the owner's to correct, and the pods run all the same."""
+        result = made_with_bad_entry()
+        assert [problem.reason for problem in result.problems] == [Reason.HOST_INVALID]
+
+
+def made_with_bad_entry() -> Plan:
+    """A registry whose CA bundle is too large for an entry."""
+    return SmallCluster().converge(a_registry(), facts(ca_bundle=facts().ca_bundle * 200))
+
+
+class TestStorage:
+    def test_a_missing_claim_is_named_and_no_pod_is_started(self) -> None:
+        """The pod of a registry waits for the claim that its owner promised."""
+        result = planned(SmallCluster(a_service()), {"storage": {"claimName": "shared"}})
+        [problem] = result.problems
+        assert (problem.reason, problem.concern) == (Reason.CLAIM_NOT_FOUND, Concern.STORAGE)
+        assert "shared" in problem.message
+        assert ("Deployment", "team") not in created(result)
+
+    def test_two_registries_never_share_a_claim(self) -> None:
+        """They would delete each other's images, so the younger one starts no pod."""
+        cluster = SmallCluster(a_service(), a_claim(name="shared"))
+        result = planned(cluster, {"storage": {"claimName": "shared"}}, claim_user="registries/older")
+        [problem] = result.problems
+        assert problem.reason is Reason.CLAIM_IN_USE
+        assert "registries/older" in problem.message
+        assert ("Deployment", "team") not in created(result)
+
+    def test_a_kept_claim_that_another_registry_took_is_not_taken_back(self) -> None:
+        """The claim that an earlier registry of this name left may have a user by now."""
+        result = planned(SmallCluster(a_service(), a_claim()), claim_user="registries/older")
+        assert [problem.reason for problem in result.problems] == [Reason.CLAIM_IN_USE]
+        assert ("Deployment", "team") not in created(result)
+
+    def test_a_claim_that_cannot_be_bound_is_named(self) -> None:
+        """What the claim says of itself is passed on, and the pod is made all the same."""
+        cluster = made()
+        cluster.objects["PersistentVolumeClaim", "team-data"]["status"]["phase"] = "Lost"
+        result = planned(cluster)
+        assert [problem.reason for problem in result.problems] == [Reason.CLAIM_LOST]
+        assert result.writes == ()
+
+
+class TestDeletion:
+    def objects(self, policy: str) -> set[tuple[str, str]]:
+        spec = {"storage": {"reclaimPolicy": policy}}
+        cluster = made(spec)
+        cluster.objects["Secret", "brought"] = {"kind": "Secret", "metadata": {"name": "brought"}}
+        registry = a_registry(spec)
+        return {key_of(write.live) for write in plan_deletion(registry, cluster.observe(registry))}
+
+    def test_everything_of_ours_goes_and_the_claim_stays(self) -> None:
+        """By default no image is lost."""
+        assert {key[0] for key in self.objects("Retain")} == {"Service", "Secret", "ConfigMap", "Deployment"}
+        assert ("Secret", "brought") not in self.objects("Retain")
+
+    def test_the_claim_goes_when_its_owner_said_so(self) -> None:
+        """`reclaimPolicy: Delete` is the only way to lose it."""
+        assert self.objects("Delete") - self.objects("Retain") == {("PersistentVolumeClaim", "team-data")}
+
+    def test_another_ones_claim_stays(self) -> None:
+        """A claim that the operator did not make is never deleted by it."""
+        foreign = a_claim(name="shared")
+        foreign["metadata"]["labels"] = {}
+        registry = a_registry({"storage": {"claimName": "shared", "reclaimPolicy": "Delete"}})
+        assert plan_deletion(registry, Observed({key_of(foreign): foreign})) == ()
+
+    def test_what_is_going_is_not_deleted_again(self) -> None:
+        """A claim that a pod still holds takes its time."""
+        going = a_claim()
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        registry = a_registry({"storage": {"reclaimPolicy": "Delete"}})
+        assert plan_deletion(registry, Observed({key_of(going): going})) == ()
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("service", "addresses"),
+        [
+            (None, ()),
+            ({"spec": {}}, ()),
+            ({"spec": {"clusterIPs": ["None"]}}, ()),
+            ({"spec": {"clusterIPs": ["10.96.0.1", "fd00::1"]}}, ("10.96.0.1", "fd00::1")),
+        ],
+    )
+    def test_of_a_service(self, service: Object | None, addresses: tuple[str, ...]) -> None:
+        """Both families; none before the server gave them."""
+        assert cluster_ips(service) == addresses
+
+    def test_of_a_load_balancer(self) -> None:
+        """Its addresses and names go into the certificate, as soon as its provider reports them."""
+        balancer = a_service()
+        assert load_balancer_hosts(balancer) == ()
+        balancer["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"hostname": "lb.example.com"}]}}
+        assert load_balancer_hosts(balancer) == ("192.0.2.7", "lb.example.com")
