@@ -52,8 +52,7 @@ async def run(credentials: Credentials, settings: Settings, *, identity: str, he
     and to be started anew.
     """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _stop_at_signals(stop)
     async with Kube(credentials) as kube, StatusServer(health_port) as status:
         settings = await _look_around(kube, settings)
         lease = Lease(kube, settings.namespace, LEASE, identity)
@@ -116,18 +115,18 @@ async def _lead(
         fleet_engine.wake(fleet_room.KEY)
         status.ready = True
 
-    operator = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            settings=handlers.settings(),
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stopped,
-            # Not left to kopf, which asks for the user's name: in a pod the user is a number without one.
-            identity=cast("Any", identity),
-        ),
-        name="kopf",
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=handlers.settings(),
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stopped,
+        # Not left to kopf, which asks for the user's name: in a pod the user is a number without one.
+        identity=cast("Any", identity),
     )
+    # Again: kopf has taken the signals for itself, and would end before the engines do.
+    _stop_at_signals(stop)
+    operator = asyncio.create_task(kopf.run_tasks(tasks), name="kopf")
     keeper = asyncio.create_task(lease.keep(), name="lease")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -147,6 +146,11 @@ async def _lead(
         if task is not stopping:
             task.result()
             raise RuntimeError(f"{task.get_name()} ended by itself")
+
+
+def _stop_at_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _before(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
