@@ -4,19 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from private_registry.api import names
-from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from tests.cluster.processes import ControlPlane
 from tests.integration.conftest import ROOT, credentials
-from tests.integration.operator.parts.cluster import NODES, Cluster, a_node
+from tests.integration.operator.parts.cluster import NODES, READY, Cluster, a_node
 from tests.integration.operator.parts.process import ACCOUNT, Operator
 from tests.integration.operator.parts.volumes import storage_classes
 from tests.kubectl import Kubectl
+from tests.waiting import aeventually
 
 
 @pytest.fixture(scope="package")
@@ -31,17 +32,11 @@ def installed(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[None]:
         kubectl("apply", f"--filename={ROOT / 'manifests' / part}.yaml")
     for storage_class in storage_classes():
         kubectl.apply(json.dumps(storage_class))
-    asyncio.run(_add_nodes(control_plane))
+    for name in NODES:
+        kubectl.apply(json.dumps(a_node(name)))
+        kubectl("patch", "node", name, "--subresource=status", f"--patch={json.dumps(READY)}")
     yield
     kubectl("delete", "node", *NODES)
-
-
-async def _add_nodes(control_plane: ControlPlane) -> None:
-    ready = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "OfATest"}]}}
-    async with Kube(credentials(control_plane)) as kube:
-        for name in NODES:
-            await kube.create(a_node(name))
-            await kube.merge(kinds.NODE, None, name, ready, subresource="status")
 
 
 @pytest.fixture(scope="package")
@@ -56,10 +51,15 @@ def operator(
 
 
 @pytest_asyncio.fixture
-async def cluster(
-    control_plane: ControlPlane, kube: Kube, operator: Operator, tmp_path: Path
-) -> AsyncIterator[Cluster]:
+async def cluster(control_plane: ControlPlane, operator: Operator, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A namespace of its own in which registries run, with a running operator."""
     operator.ensure()
-    async with Cluster(control_plane, kube, operator, tmp_path) as cluster:
+    async with Kube(credentials(control_plane)) as kube, Cluster(control_plane, kube, operator, tmp_path) as cluster:
         yield cluster
+    await aeventually(_connections_are_closed, within=5, every=0.01, what="every connection is closed")
+
+
+async def _connections_are_closed() -> bool:
+    """Whether what a cancelled watch leaves, a TLS connection that takes its leave, has gone as well."""
+    loop: Any = asyncio.get_running_loop()
+    return all(transport._sock is None for transport in loop._transports.values())

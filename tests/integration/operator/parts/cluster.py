@@ -28,6 +28,8 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 NODES: Final = ("node-a", "node-b")
+READY: Final = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}}
+SILENT: Final = {"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}}
 MUTATING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 PATIENCE: Final = 30.0
 """Seconds that whatever is to happen has, on a machine with other things to do."""
@@ -140,6 +142,16 @@ class Cluster:
         about = [each for each in found.items if each["involvedObject"]["kind"] == "PrivateRegistry"]
         return {each["reason"]: each["message"] for each in about}
 
+    async def until_event(self, reason: str, name: str = "team") -> str:
+        """Wait for an event about a registry; return its message."""
+
+        async def there() -> str | None:
+            events = await self.events(name)
+            assert reason in events, events
+            return events[reason]
+
+        return str(await self.until(there, what=f"an event {reason} about {self.namespace}/{name}"))
+
     async def condition(self, kind: Type, name: str = "team") -> Condition | None:
         return find((await self.registry(name)).status.conditions, kind)
 
@@ -218,9 +230,9 @@ class Cluster:
             and each["objectRef"]["resource"] != "leases"
         ]
 
-    async def set_node_ready(self, name: str, *, ready: bool) -> None:
-        conditions = [{"type": "Ready", "status": "True" if ready else "Unknown", "reason": "OfATest"}]
-        await self.kube.merge(kinds.NODE, None, name, {"status": {"conditions": conditions}}, subresource="status")
+    async def set_node(self, name: str, status: Object) -> None:
+        """Have a node's kubelet report READY, or nobody hear of it any more: SILENT."""
+        await self.kube.merge(kinds.NODE, None, name, status, subresource="status")
 
 
 def a_node(name: str, labels: Mapping[str, str] | None = None) -> Object:
