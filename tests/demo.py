@@ -47,9 +47,8 @@ def _remove_earlier(kubectl: Kubectl) -> None:
 
 def _theirs(arguments: argparse.Namespace) -> int:
     kubectl = Kubectl("kubectl", context=arguments.context)
-    story = Story(
-        kubectl, arguments.image, arguments.registry_image, namespace="private-registry-demo", reclaim_policy="Delete"
-    )
+    gone_at_the_end = {"storage": {"reclaimPolicy": "Delete"}}
+    story = Story(kubectl, arguments.image, arguments.registry_image, "private-registry-demo", gone_at_the_end)
     if kubectl("get", "crd", "privateregistries.privateregistry.dev", "--ignore-not-found"):
         print("The operator is installed on this cluster already: the demo would uninstall it at its end.")
         return 1

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import eventually
-
 AGENTS = "private-registry-nodes"
 OPERATOR = "private-registry-system"
 
@@ -68,25 +66,9 @@ class Kubectl:
         pods = self.items("pods", f"--namespace={AGENTS}", "--selector=app.kubernetes.io/component=agent")
         return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods}
 
-    def condition(self, namespace: str, registry: str, kind: str) -> dict[str, Any]:
-        """A condition of a PrivateRegistry; empty when it is not there."""
-        status = self.get("privateregistry", registry, f"--namespace={namespace}").get("status") or {}
-        return next((each for each in status.get("conditions") or [] if each["type"] == kind), {})
-
-    def wait_ready(self, namespace: str, registry: str, *, nodes: int, within: float = 120) -> None:
-        """Wait until the registry is ready and exactly so many nodes trust it. Raises AssertionError."""
-
-        def ready() -> bool:
-            found = self.get("privateregistry", registry, f"--namespace={namespace}")
-            status = found.get("status") or {}
-            conditions = {each["type"]: each for each in status.get("conditions") or []}
-            seen = {kind: (each["status"], each["message"]) for kind, each in conditions.items()}
-            summary = (status.get("nodes") or {}).get("summary")
-            is_ready = conditions.get("Ready", {}).get("status") == "True"
-            assert (is_ready, summary) == (True, f"{nodes}/{nodes}"), (summary, seen)
-            return True
-
-        eventually(ready, within=within, every=0.25, what=f"{namespace}/{registry} is ready on {nodes} nodes")
+    def linux_nodes(self) -> list[str]:
+        found = self.items("nodes", "--selector=kubernetes.io/os=linux")
+        return sorted(node["metadata"]["name"] for node in found)
 
     @contextmanager
     def port_forward(self, namespace: str, target: str, port: int) -> Iterator[int]:
