@@ -26,8 +26,7 @@ class Agents:
         """What a node says of every registry; a node that is not in it trusts them all."""
         self.silent: set[str] = set()
         """Nodes that hear and say nothing."""
-        self.unready: set[str] = set()
-        """Nodes whose agent's pod is not ready."""
+        self._unready: set[str] = set()
         self._mirror = mirror
         self._kube = kube
         self._namespace = namespace
@@ -58,6 +57,11 @@ class Agents:
         self.silent.discard(node)
         self._mirror.changed()
 
+    def set_ready(self, node: str, *, ready: bool) -> None:
+        """Let the agent's pod on a node be ready, or no longer."""
+        (self._unready.discard if ready else self._unready.add)(node)
+        self._mirror.changed()
+
     async def _keep(self, pod: dict[str, Any]) -> None:
         """Do for an agent's pod what scheduler and kubelet would: bind it, say whether it is ready, let it go."""
         metadata = pod["metadata"]
@@ -73,7 +77,7 @@ class Agents:
                 body = {"apiVersion": "v1", "kind": "Binding", "metadata": about, "target": target}
                 await self._kube._call("POST", f"{path}/binding", body=body)
             self._bound.add(metadata["uid"])
-            ready = "False" if node in self.unready else "True"
+            ready = "False" if node in self._unready else "True"
             conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready}]
             if not any(each.items() >= conditions[1].items() for each in pod["status"].get("conditions") or []):
                 body = {"status": {"phase": "Running", "conditions": conditions}}
