@@ -40,12 +40,11 @@ LOADED_DICE = Chance(key=lambda: a_key(2), serial=lambda: 2, token=lambda: "a to
 """Chance that gives the same each time, so that two ends can be compared."""
 
 
-def chance() -> Chance:
-    """Chance that never gives the same twice."""
-    numbers = count(100)
-    return Chance(
-        key=lambda: a_key(next(numbers)), serial=lambda: next(numbers), token=lambda: f"token {next(numbers)}"
-    )
+_NUMBERS = count(100)
+CHANCE = Chance(
+    key=lambda: a_key(next(_NUMBERS)), serial=lambda: next(_NUMBERS), token=lambda: f"token {next(_NUMBERS)}"
+)
+"""Chance that never gives the same twice."""
 
 
 def at(seconds: float) -> str:
@@ -203,14 +202,16 @@ def a_proof_pod(phase: str, *, node: str = "other", state: Object | None = None)
     return pod
 
 
-def a_node(name: str = "worker", *, age: float = 3600, ready: bool = True, **node_labels: str) -> Object:
-    """A Linux node of that age in seconds."""
+def a_node(
+    name: str = "worker", *, age: float = 3600, ready: bool = True, system: str = "linux", **node_labels: str
+) -> Object:
+    """A node of that age in seconds."""
     return {
         "metadata": {
             "name": name,
             "uid": f"uid of {name}",
             "creationTimestamp": at(age),
-            "labels": {"kubernetes.io/os": "linux", **node_labels},
+            "labels": {"kubernetes.io/os": system, **node_labels},
         },
         "status": {"conditions": [a_condition("Ready", str(ready))]},
     }

@@ -13,7 +13,7 @@ import pytest
 
 from private_registry.controller.registries.certificate import host_names
 from tests.certificates import a_certificate
-from tests.unit.controller.builders import ADDRESS, AUTHORITY, NOW, SETTINGS, a_claim, a_registry, chance, facts
+from tests.unit.controller.builders import ADDRESS, AUTHORITY, CHANCE, NOW, SETTINGS, a_claim, a_registry, facts
 from tests.unit.controller.small_cluster import SmallCluster
 
 Object = dict[str, Any]
@@ -104,7 +104,7 @@ def test_killed_after_any_write_a_changed_registry_comes_to_the_end_of_a_new_one
 def test_a_steady_registry_gets_no_write(spec: str) -> None:
     """Started anew, with no memory and other random numbers, the operator finds nothing to do."""
     steady = made(spec).as_it_is()
-    steady.converge(a_registry(SPECS[spec]), facts(chance=chance()))
+    steady.converge(a_registry(SPECS[spec]), facts(chance=CHANCE))
     assert steady.writes == []
 
 
@@ -113,9 +113,9 @@ def test_what_chance_made_is_made_once(spec: str) -> None:
     """Keys, certificates and tokens are read back from their Secrets, however often the operator starts anew."""
     registry = a_registry(SPECS[spec])
     whole = EMPTY.as_it_is()
-    whole.converge(registry, facts(chance=chance()))
+    whole.converge(registry, facts(chance=CHANCE))
     for killed in whole.left_behind:
         started_anew = killed.as_it_is()
-        started_anew.converge(registry, facts(chance=chance()))
+        started_anew.converge(registry, facts(chance=CHANCE))
         secrets = {key: obj for key, obj in killed.desired().items() if key[0] == "Secret"}
         assert secrets.items() <= started_anew.desired().items()

@@ -1,0 +1,101 @@
+"""What only one registry can have, and who has it."""
+
+from typing import Any
+
+import pytest
+
+from private_registry.controller.registries.plan import Blocker
+from private_registry.controller.registries.tenancy import claim_user, taken_hosts, upgrade_blocker
+from private_registry.controller.world import World
+from tests.unit.controller.builders import a_body, a_condition, a_deployment, a_registry
+
+Object = dict[str, Any]
+
+EARLIER, LATER = "2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
+HOST = "registry.example.com:5000"
+SHARED: Object = {"storage": {"claimName": "shared"}}
+WITH_HOST: Object = {"nodeTrust": {"additionalHosts": [HOST]}}
+
+
+def a_world(*bodies: Object, **deployments: Object) -> World:
+    registries = {f"{body['metadata']['namespace']}/{body['metadata']['name']}": body for body in bodies}
+    return World(registries=registries, deployments={f"registries/{name}": each for name, each in deployments.items()})
+
+
+class TestHosts:
+    def test_the_older_one_has_it(self) -> None:
+        """Nobody loses a name to a newcomer."""
+        other = a_body(WITH_HOST, name="other", created=EARLIER)
+        assert taken_hosts(a_registry(WITH_HOST), a_world(other)) == {HOST: "registries/other"}
+
+    def test_a_younger_one_does_not(self) -> None:
+        """The newcomer is told, not the one that had it."""
+        assert taken_hosts(a_registry(WITH_HOST), a_world(a_body(WITH_HOST, name="other", created=LATER))) == {}
+
+    def test_of_two_of_the_same_second_the_first_by_name_has_it(self) -> None:
+        """Each sees the same winner."""
+        one, two = a_body(WITH_HOST, name="one"), a_body(WITH_HOST, name="two")
+        assert taken_hosts(a_registry(WITH_HOST, name="one"), a_world(one, two)) == {}
+        assert taken_hosts(a_registry(WITH_HOST, name="two"), a_world(one, two)) == {HOST: "registries/one"}
+
+    def test_of_two_older_ones_the_oldest_is_named(self) -> None:
+        """The message tells who has it, and that is one."""
+        oldest = a_body(WITH_HOST, name="z", created="2024-01-01T00:00:00Z")
+        older = a_body(WITH_HOST, name="a", created=EARLIER)
+        assert taken_hosts(a_registry(WITH_HOST), a_world(older, oldest)) == {HOST: "registries/z"}
+
+    @pytest.mark.parametrize("spec", [{}, {"nodeTrust": {}}, {"nodeTrust": {"additionalHosts": None}}])
+    def test_a_spec_without_hosts_takes_none(self, spec: Object) -> None:
+        """The objects of others are read as they are, whatever they leave out."""
+        assert taken_hosts(a_registry(WITH_HOST), a_world(a_body(spec, name="other", created=EARLIER))) == {}
+
+
+class TestClaims:
+    def test_the_older_one_has_it(self) -> None:
+        """The first that named the claim keeps it."""
+        older = a_world(a_body(SHARED, name="other", created=EARLIER))
+        assert claim_user(a_registry(SHARED), older) == "registries/other"
+
+    def test_a_younger_one_does_not(self) -> None:
+        """The one that runs is not disturbed."""
+        assert claim_user(a_registry(SHARED), a_world(a_body(SHARED, name="x", created=LATER))) == ""
+
+    def test_a_claim_of_the_operators_making_is_its_registrys(self) -> None:
+        """Naming the claim of the registry next door does not share it."""
+        older = a_world(a_body(name="other", created=EARLIER))
+        assert claim_user(a_registry({"storage": {"claimName": "other-data"}}), older) == "registries/other"
+
+    def test_another_namespace_has_its_own(self) -> None:
+        """Claims of one name in two namespaces are two."""
+        elsewhere = a_world(a_body(SHARED, name="other", namespace="elsewhere", created=EARLIER))
+        assert claim_user(a_registry(SHARED), elsewhere) == ""
+
+    def test_the_registry_itself_is_no_other(self) -> None:
+        """It is in the world as well."""
+        assert claim_user(a_registry(SHARED), a_world(a_body(SHARED))) == ""
+
+
+class TestUpgrade:
+    def test_one_at_a_time(self) -> None:
+        """While another registry's upgrade is not complete, this one waits."""
+        world = a_world(other=a_deployment(updated=0, rolled_out_for="upgrade"))
+        assert upgrade_blocker(a_registry(), world) == Blocker("registries/other", failing=False)
+
+    @pytest.mark.parametrize(
+        "condition",
+        [a_condition("Progressing", "False"), a_condition("ReplicaFailure", "True")],
+        ids=["past its deadline", "pods are refused"],
+    )
+    def test_it_stops_at_the_first_that_fails(self, condition: Object) -> None:
+        """Someone has to see to it: the others keep what works."""
+        world = a_world(other=a_deployment(updated=0, rolled_out_for="upgrade", conditions=(condition,)))
+        assert upgrade_blocker(a_registry(), world) == Blocker("registries/other", failing=True)
+
+    def test_what_does_not_block(self) -> None:
+        """A complete upgrade, an owner's own rollout, and the registry itself."""
+        world = a_world(
+            done=a_deployment(rolled_out_for="upgrade"),
+            owners=a_deployment(updated=0),
+            team=a_deployment(updated=0, rolled_out_for="upgrade"),
+        )
+        assert upgrade_blocker(a_registry(), world) is None
