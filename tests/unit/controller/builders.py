@@ -186,6 +186,16 @@ def a_pod(
     }
 
 
+def an_unschedulable_pod(*, since: float = 3600) -> Object:
+    """A pod that fits on no node."""
+    pod = a_pod(ready=False)
+    del pod["spec"]["nodeName"]
+    pod["status"] = {
+        "conditions": [a_condition("PodScheduled", "False", since=since, message="0/3 nodes are available")]
+    }
+    return pod
+
+
 def waiting(reason: str, message: str = "") -> Object:
     """State of a container that has not started."""
     return {"waiting": {"reason": reason, "message": message}}

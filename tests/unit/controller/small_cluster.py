@@ -5,8 +5,10 @@ killed there leaves them, and holds at that moment what must never be untrue in 
 """
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -19,7 +21,7 @@ from private_registry.controller.registries.observe import Observed, configurati
 from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
-from tests.unit.controller.builders import ADDRESS, NOW, facts
+from tests.unit.controller.builders import ADDRESS, NOW, a_registry, facts
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -163,6 +165,18 @@ class SmallCluster:
             for field in SERVER_OWNED:
                 obj["metadata"].pop(field, None)
         return bare
+
+
+@cache
+def _made(spec: str) -> SmallCluster:
+    cluster = SmallCluster()
+    cluster.converge(a_registry(json.loads(spec)))
+    return cluster
+
+
+def made(spec: Object | None = None) -> SmallCluster:
+    """A cluster in which the registry of this spec was created."""
+    return _made(json.dumps(spec or {})).as_it_is()
 
 
 def key_of(obj: Object) -> Key:

@@ -17,6 +17,7 @@ from tests.unit.controller.builders import (
     a_pod,
     a_proof_pod,
     a_storage_class,
+    an_unschedulable_pod,
     at,
     waiting,
 )
@@ -111,15 +112,12 @@ class TestPod:
     @pytest.mark.parametrize(("since", "found"), [(14, False), (15, True)])
     def test_a_pod_that_fits_nowhere(self, since: float, found: bool) -> None:
         """Volume binder and autoscaler get a moment first."""
-        pod = a_pod(ready=False)
-        unschedulable = a_condition("PodScheduled", "False", since=since, message="0/3 nodes are available")
-        pod["status"] = {"conditions": [unschedulable]}
         wanted = Problem(
             Reason.POD_CANNOT_BE_SCHEDULED,
             "no node can run the registry's pod: 0/3 nodes are available; change spec.scheduling, spec.resources or "
             "the nodes",
         )
-        assert of(pod) == (wanted if found else None)
+        assert of(an_unschedulable_pod(since=since)) == (wanted if found else None)
 
     def test_a_failed_proof_says_what_was_proven_where(self) -> None:
         """The image ran and was no registry."""

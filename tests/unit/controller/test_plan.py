@@ -34,18 +34,11 @@ from tests.unit.controller.builders import (
     facts,
     labels,
 )
-from tests.unit.controller.small_cluster import SmallCluster, key_of
+from tests.unit.controller.small_cluster import SmallCluster, key_of, made
 
 Object = dict[str, Any]
 
 ENTRY = ("ConfigMap", "entry.registries.team")
-
-
-def made(spec: Object | None = None, known: Facts | None = None) -> SmallCluster:
-    """A cluster in which the registry of this spec was created."""
-    cluster = SmallCluster()
-    cluster.converge(a_registry(spec), known)
-    return cluster.as_it_is()
 
 
 def converged(cluster: SmallCluster, spec: Object, known: Facts | None = None) -> list[tuple[str, str, str]]:
@@ -401,7 +394,8 @@ def scaled_down(replica_set: Object) -> Object:
 class TestEntry:
     def test_it_is_published_when_the_registry_serves(self) -> None:
         """No node is told of a registry that does not answer yet."""
-        cluster = made(known=facts(serves=False))
+        cluster = SmallCluster()
+        cluster.converge(a_registry(), facts(serves=False))
         assert ENTRY not in cluster.objects
         cluster.converge(a_registry())
         assert parse(cluster.objects[ENTRY]).addresses == (ADDRESS,)
