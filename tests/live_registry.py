@@ -115,14 +115,22 @@ class LiveRegistry:
             return request(f"http{'s' if ca else ''}://localhost:{port}{path}", method=method, ca=ca)
 
     def push(self, image: str, reference: str) -> str:
-        """`docker push` an image that Docker has, as `repository:tag`, through a port-forward."""
-        with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as port:
-            target = f"localhost:{port}/{reference}"
-            _docker("tag", image, target)
-            try:
-                return _docker("push", target).splitlines()[-1]
-            finally:
-                _docker("rmi", target)
+        """`docker push` an image that Docker has, as `repository:tag`, through a port-forward.
+
+        Again if need be: kubectl ends a port-forward with the first connection that is reset, which on a busy machine
+        any connection that Docker closes may be (kubernetes/kubernetes#74551).
+        """
+
+        def pushed() -> str:
+            with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as port:
+                target = f"localhost:{port}/{reference}"
+                _docker("tag", image, target)
+                try:
+                    return _docker("push", target).splitlines()[-1]
+                finally:
+                    _docker("rmi", target)
+
+        return eventually(pushed, within=60, every=1, what=f"{image} is pushed to {self.key}")
 
     def run(self, reference: str, nodes: Iterable[str]) -> list[str]:
         """Run `repository:tag` of it in a pod on each node, by its private name; what the pods said."""
