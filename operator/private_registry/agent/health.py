@@ -1,10 +1,9 @@
 """What the kubelet and Prometheus ask an agent."""
 
 import time
-from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from private_registry.trust.reasons import Verdict
@@ -16,7 +15,7 @@ _OLDEST_PROOF = 25 * 60.0
 class Health:
     """Ready: everything has been listed once, and no registry's last proof is older than 25 minutes."""
 
-    def __init__(self, writes: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self.listed = False
         self._concluded: dict[str, float] = {}
         self._metrics = CollectorRegistry()
@@ -32,11 +31,14 @@ class Health:
             ["registry"],
             registry=self._metrics,
         )
-        Gauge(
-            "private_registry_agent_node_writes_total",
+        self._writes = Counter(
+            "private_registry_agent_node_writes",
             "Files written or removed on this node since the agent started.",
             registry=self._metrics,
-        ).set_function(writes)
+        )
+
+    def wrote(self, files: int) -> None:
+        self._writes.inc(files)
 
     def expected(self, registry: str) -> None:
         """A proof is due from now on."""

@@ -89,7 +89,8 @@ class Keeper:
                     await self._keep(goal, clock())
                 elif await self._undo(goal):
                     return
-                await self._pulse.wait(max(0.0, self._due - clock()))
+                # The end of a proof wakes us.
+                await self._pulse.wait(None if self._proof else max(0.0, self._due - clock()))
         finally:
             self._stop_proof()
 
@@ -161,7 +162,6 @@ class Keeper:
         self._proof_of = (files, self._tools.node.run)
         self._proof = asyncio.create_task(self._tools.node.prove(files))
         self._proof.add_done_callback(lambda _: self._pulse.set(0))
-        self._due = asyncio.get_running_loop().time() + self._tools.proof_interval
 
     def _stop_proof(self) -> None:
         if self._proof:
@@ -190,6 +190,7 @@ class Keeper:
             await reporter.listed(undoing)
         if self.goal != goal:
             return False
+        reporter.set(undoing)
         try:
             await node.remove(self.registry)
         except OSError as error:

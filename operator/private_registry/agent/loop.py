@@ -89,7 +89,7 @@ class NodeLoop:
         reread_at = clock()
         while True:
             if reread := clock() >= reread_at:
-                await self._node.survey()
+                await self._survey()
                 self._check(self._keepers)
                 reread_at = clock() + _REREAD
             if self._entries.synced:
@@ -99,6 +99,12 @@ class NodeLoop:
                 self._assign(group)
             watcher.watch(self._directories())
             await self._pulse.wait(max(0.0, reread_at - clock()))
+
+    async def _survey(self) -> None:
+        try:
+            await self._node.survey()
+        except OSError as error:  # keepers meet it too, and report it
+            logger.warning("the node's directories cannot be looked through: %s", error)
 
     def _refuses(self) -> bool:
         return any(isinstance(keeper.goal, NodeFiles) and keeper.goal.refusal for keeper in self._keepers.values())

@@ -51,8 +51,8 @@ async def run(settings: AgentSettings, credentials: Credentials) -> None:
 
 
 async def _serve(settings: AgentSettings, kube: Kube) -> None:
-    node = Node(settings.host_root)
-    health = Health(writes=lambda: node.writes)
+    health = Health()
+    node = Node(settings.host_root, wrote=health.wrote)
     loop = NodeLoop(
         kube,
         node_name=settings.node_name,

@@ -1,6 +1,7 @@
 """The node as its keepers see it: the runtime that runs now, and the places where files of ours may be."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,16 +25,16 @@ T = TypeVar("T")
 class Node:
     """Files and runtime of one node. Whatever touches the disk does so in one thread, one thing after another."""
 
-    def __init__(self, host_root: Path) -> None:
+    def __init__(self, host_root: Path, *, wrote: Callable[[int], None]) -> None:
+        """`wrote` is told how many files were written or removed."""
         self.host_root = host_root
         self.run = 0
         """Counts the runs of the runtime that were seen: a proof speaks of one of them."""
         self.lost: Verdict | None = None
         """Why there is no runtime at present."""
-        self.writes = 0
-        """Files written or removed since the start."""
         self.root: Root | None = None
         """The one that the runtime reads first."""
+        self._wrote = wrote
         self._roots: dict[PurePosixPath, Root] = {}
         self._hosts_file = HostsFile(host_root)
         self._owned: dict[str, frozenset[str]] = {}
@@ -80,7 +81,7 @@ class Node:
         lookup = runtime.lookup
         self.root = self.know(lookup.root) if lookup.root else None
         if self.root or (lookup.verdict and lookup.verdict.reason is Reason.CONFIG_PATH_UNSET):
-            self.writes += await self._on_disk(self._empty_others, self.root)
+            self._wrote(await self._on_disk(self._empty_others, self.root))
         before, self._cri = self._cri, Cri(runtime.socket)
         self._runtime = runtime
         self.lost = None
@@ -95,7 +96,11 @@ class Node:
 
     def _empty_others(self, current: Root | None) -> int:
         others = [root for root in self._roots.values() if root is not current]
-        return sum(root.remove(registry) for root in others for registry in root.owners())
+        removed = 0
+        for root in others:
+            with contextlib.suppress(OSError):  # it will be tried again, when a registry goes at the latest
+                removed += sum(root.remove(registry) for registry in root.owners())
+        return removed
 
     async def apply(self, files: NodeFiles) -> int:
         """Make the files of a registry what they should be; returns the number of writes, 0 when all was right.
@@ -105,7 +110,7 @@ class Node:
         if self.root is None:
             return 0
         writes = await self._on_disk(self._apply, files, self.root)
-        self.writes += writes
+        self._wrote(writes)
         return writes
 
     def _apply(self, files: NodeFiles, root: Root) -> int:
@@ -128,7 +133,7 @@ class Node:
 
     async def remove(self, registry: str) -> None:
         """Remove everything of a registry, wherever it is. Raises OSError."""
-        self.writes += await self._on_disk(self._remove, registry)
+        self._wrote(await self._on_disk(self._remove, registry))
 
     def _remove(self, registry: str) -> int:
         removed = sum(root.remove(registry) for root in self._roots.values())
