@@ -169,6 +169,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.posting.reporting_component = names.MANAGER
     chosen.posting.reporting_instance = names.MANAGER
+    # An event is a courtesy, and a namespace that is being deleted takes none.
+    chosen.posting.default_backoffs = (2.0,)
     chosen.networking.connect_timeout = 10
     for kind in _FILTERED:
         chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = OURS
