@@ -157,9 +157,8 @@ class RegistryLoop:
                 return seen.with_written(await self._create(registry, obj))
             case Apply(obj, live):
                 metrics.WRITES.labels("apply", obj["kind"]).inc()
-                if obj["kind"] == kinds.DEPLOYMENT.kind:
-                    return seen.with_written(await self._roll(registry, obj, live))
-                after = await self._kube.apply(obj, live)
+                rolls = obj["kind"] == kinds.DEPLOYMENT.kind
+                after = await (self._roll(registry, obj, live) if rolls else self._kube.apply(obj, live))
                 if drifted(obj, after):
                     applied = obj["metadata"]["annotations"][names.APPLIED]
                     self._rewritten[after["metadata"]["uid"]] = (applied, fingerprint(after))
