@@ -4,6 +4,7 @@ Each writes its row before it would write its node's files, and drops it after i
 agents do on a real node is another test's.
 """
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -88,10 +89,10 @@ class Agents:
     async def _report(self, node: dict[str, Any]) -> None:
         said = NodeTrustStatus.model_validate(node.get("status") or {})
         verdict = self.verdicts.get(node["metadata"]["name"], TRUSTED)
-        wanted = dict(self._entries(node["spec"]["nodeLabels"]))
+        before = {row.registry: (row.entry_hash, row.reason, row.message) for row in said.registries}
+        wanted = dict(self._entries(node["spec"]["nodeLabels"], before))
         if names.COMPLETE not in self._config_maps.objects:
             wanted |= {row.registry: row.entry_hash for row in said.registries if row.registry not in wanted}
-        before = {row.registry: (row.entry_hash, row.reason, row.message) for row in said.registries}
         after = {key: (entry_hash, str(verdict.reason), verdict.message) for key, entry_hash in wanted.items()}
         if after == before:
             return
@@ -115,14 +116,20 @@ class Agents:
         except NotFoundError:
             return
 
-    def _entries(self, node_labels: dict[str, str]) -> list[tuple[str, str]]:
-        found = []
+    def _entries(
+        self, node_labels: dict[str, str], said: Mapping[str, tuple[str, str, str]]
+    ) -> Iterator[tuple[str, str]]:
+        """Registries that a node is to trust, with the hash of the entry that it goes by."""
         for name, config_map in self._config_maps.objects.items():
-            if names.registry_of_entry(name):
-                entry = trust.parse(config_map)
-                if entry.selects(node_labels):
-                    found.append((entry.registry, trust.hash_of(trust.data_of(config_map))))
-        return found
+            if not (registry := names.registry_of_entry(name)):
+                continue
+            try:
+                if trust.parse(config_map).selects(node_labels):
+                    yield names.key(*registry), trust.hash_of(trust.data_of(config_map))
+            except trust.EntryInvalidError:
+                # What it does not understand changes nothing.
+                if (key := names.key(*registry)) in said:
+                    yield key, said[key][0]
 
 
 def _node_of(pod: dict[str, Any]) -> str:

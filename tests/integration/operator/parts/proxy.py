@@ -75,10 +75,10 @@ class Proxy:
             task = asyncio.current_task()
             assert task
             self._connections.add(task)
-            try:
+            # asyncio takes a cancelled connection for an accident.
+            with contextlib.suppress(asyncio.CancelledError):
                 await _forward(reader, writer, self._targets.get(address))
-            finally:
-                self._connections.discard(task)
+            self._connections.discard(task)
 
         return accept
 
