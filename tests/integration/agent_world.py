@@ -193,6 +193,10 @@ class World:
                 kinds.CONFIG_MAP, self.namespace, config_map["metadata"]["name"], {"data": config_map["data"]}
             )
 
+    async def is_empty(self) -> bool:
+        """Whether the agents' namespace is gone, or has no ConfigMap any more."""
+        return not (await self.kube.list(kinds.CONFIG_MAP, self.namespace)).items
+
     async def withdraw(self, served: Served) -> None:
         """Take the entry of a registry away."""
         name = names.entry(served.registry.namespace, served.registry.name)

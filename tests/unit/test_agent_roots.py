@@ -281,11 +281,11 @@ def killed_at(step: int) -> Iterator[None]:
 def test_killed_at_any_step_the_next_start_reaches_the_same_end(
     host_root: Path, request: pytest.FixtureRequest, made: bool
 ) -> None:
-    """Create, change, lose the CA, remove: cut off anywhere, a reader sees whole files, and nothing is left behind."""
+    """A reader sees whole files, cut off wherever it may be, and in the end nothing is left behind."""
     if not made:
         request.getfixturevalue("certs_d")
     before = tree(host_root)
-    versions = [a_directory(), a_directory(version="2"), a_directory(version="3", tls=False)]
+    versions = [a_directory(version=each, tls=each != "3") for each in "1234"]
     whole = [{file.name: file.content for file in each.files} for each in versions]
     for step in itertools.count(1):
         root = Root(host_root, ROOT)
@@ -299,13 +299,13 @@ def test_killed_at_any_step_the_next_start_reaches_the_same_end(
             pass
         seen = {each.name: each.read_bytes() for each in (root.here / HOST).glob("[!.]*")}
         if seen:
-            assert all(seen[name] in [each.get(name) for each in whole] for name in seen), step
-            assert "hosts.toml" in seen, step
-            assert "ca.crt" in seen or seen == whole[2], step
+            # Each file is whole, and the CA is the one that hosts.toml means or already the next.
+            toml = [each["hosts.toml"] for each in whole].index(seen["hosts.toml"])
+            assert seen.get("ca.crt") in [each.get("ca.crt") for each in whole[toml:]] or toml == 2, step
 
         root.owners()
-        root.apply(versions[2], TEAM)
-        assert {each.name: each.read_bytes() for each in (root.here / HOST).iterdir()} == whole[2], step
+        root.apply(versions[3], TEAM)
+        assert {each.name: each.read_bytes() for each in (root.here / HOST).iterdir()} == whole[3], step
         root.remove(TEAM)
         assert tree(host_root) == before, step
     assert step > 50
