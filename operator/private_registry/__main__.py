@@ -189,7 +189,7 @@ def _domain_of_pod() -> str:
         text = RESOLV_CONF.read_text()
     except OSError:
         text = ""
-    found = re.search(r"^search\s.*?\bsvc\.([a-z0-9.-]+)", text, re.MULTILINE)
+    found = re.search(r"^search\s+[a-z0-9-]+\.svc\.([a-z0-9.-]+)", text, re.MULTILINE)
     return found.group(1).rstrip(".") if found else Rules.cluster_domain
 
 
