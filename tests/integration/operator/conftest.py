@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,18 @@ def operator(
         yield operator
 
 
+@pytest.fixture
+def waits() -> Mapping[str, float]:
+    """Constants of the operator that a module's tests have otherwise than the rest."""
+    return {}
+
+
 @pytest_asyncio.fixture
-async def cluster(control_plane: ControlPlane, operator: Operator, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def cluster(
+    control_plane: ControlPlane, operator: Operator, waits: Mapping[str, float], tmp_path: Path
+) -> AsyncIterator[Cluster]:
     """A namespace of its own in which registries run, with a running operator."""
-    operator.ensure()
+    operator.ensure(waits)
     async with Kube(credentials(control_plane)) as kube, Cluster(control_plane, kube, operator, tmp_path) as cluster:
         yield cluster
     await aeventually(_connections_are_closed, within=5, every=0.01, what="every connection is closed")

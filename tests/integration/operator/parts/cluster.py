@@ -75,7 +75,8 @@ class Cluster:
 
     async def clear(self) -> None:
         """Delete the test's registries; the operator, which may have been stopped, sees to the rest."""
-        self.operator.ensure()
+        if not self.operator.is_running():
+            self.operator.start()
         for node in NODES:
             self.agents.agree(node)
         for registry in (await self.kube.list(kinds.PRIVATE_REGISTRY, self.namespace)).items:

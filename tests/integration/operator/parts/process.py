@@ -1,6 +1,7 @@
 """The operator's process, as its Deployment would start it: under its own account, with that account's rights alone."""
 
 import json
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -12,6 +13,8 @@ from typing import Self
 from tests.cluster.processes import ControlPlane, NotReadyError, Process
 from tests.cluster.processes.process import free_port
 from tests.integration.conftest import ROOT
+
+_SUCCESSES = re.compile(r'^private_registry_reconcile_total\{[^}]*result="success"[^}]*\} (\S+)$', re.MULTILINE)
 
 ACCOUNT = "private-registry-operator"
 ALLOWED_HOSTS = "*.registry.example.com"
@@ -77,10 +80,15 @@ class Operator:
         else:
             self._process.start()
 
-    def ensure(self, *arguments: str, waits: Mapping[str, float] | None = None) -> None:
-        """Have it run, in this way."""
-        if not self.is_running() or self._how != (arguments, waits or {}):
-            self.start(*arguments, waits=waits)
+    def ensure(self, waits: Mapping[str, float]) -> None:
+        """Have it run, with these constants and no arguments of its own."""
+        if not self.is_running() or self._how != ((), waits):
+            self.start(waits=waits)
+
+    def restart(self) -> None:
+        """Stop it and start it in the same way."""
+        arguments, waits = self._how
+        self.start(*arguments, waits=waits)
 
     def is_running(self) -> bool:
         try:
@@ -106,9 +114,19 @@ class Operator:
             self._process.stop()
             self._process = None
 
+    def reconciles(self) -> int:
+        """How many reconciles have ended well. Raises OSError when it does not answer."""
+        with urllib.request.urlopen(f"{self._url}/metrics", timeout=5) as answer:
+            found = _SUCCESSES.findall(answer.read().decode())
+        return sum(int(float(number)) for number in found)
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
     def _get(self, path: str) -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(self._url + path, timeout=5) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refusal:
             with refusal:

@@ -1,0 +1,75 @@
+"""With nothing to do the operator writes nothing; what it does not watch, it sees at its next look."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from private_registry.kube import kinds
+from tests.integration.operator.parts.cluster import Cluster
+
+LOOKS = 5
+"""At every registry and at the fleet, in the time in which nothing may be written."""
+
+
+@pytest.fixture
+def waits() -> Mapping[str, float]:
+    """An operator that looks at everything every second."""
+    return {"engine.RESYNC": 1.0}
+
+
+async def looks(cluster: Cluster, times: int) -> None:
+    """Wait until the operator has looked at each of its keys so many times more, as far as its metrics tell."""
+    keys = len((await cluster.kube.list(kinds.PRIVATE_REGISTRY)).items) + 1
+    begin = cluster.operator.reconciles()
+
+    async def enough() -> bool:
+        now = cluster.operator.reconciles()
+        assert now - begin >= times * keys, (begin, now, keys)
+        return True
+
+    await cluster.until(enough, within=60, what=f"{times} looks")
+
+
+async def test_nothing_to_do_is_nothing_written(cluster: Cluster) -> None:
+    """However often it looks, and when it is started anew, a steady cluster gets no mutating request at all."""
+    await cluster.ready()
+    await cluster.ready({"tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
+    await cluster.create({"storage": {"claimName": "missing"}}, name="stalled")
+    await looks(cluster, 2)
+    async with cluster.writes() as written:
+        await looks(cluster, LOOKS)
+        cluster.operator.restart()
+        await looks(cluster, LOOKS)
+    assert written == []
+    await cluster.until_ready()
+
+
+async def test_deleted_secrets_come_back_at_the_next_look(cluster: Cluster) -> None:
+    """Secrets are not watched. The registry goes on serving, and at the next look its Secrets are there again."""
+    await cluster.ready()
+    for name in ("team-http", "team-certificate"):
+        await cluster.delete(kinds.SECRET, name)
+    assert (await (await cluster.http()).serves()).yes
+
+    async def are_back() -> bool:
+        return all([await cluster.get(kinds.SECRET, name) for name in ("team-http", "team-certificate")])
+
+    await cluster.until(are_back, what="both Secrets are back")
+    await cluster.until_ready()
+    assert (await (await cluster.http()).serves()).yes
+
+
+async def test_an_edited_secret_is_put_right_at_the_next_look(cluster: Cluster) -> None:
+    """A certificate that somebody broke is replaced; what signs uploads is kept, whatever it is."""
+    await cluster.ready()
+    broken, mine = {"data": {"tls.crt": "AAAA"}}, {"stringData": {"http-secret": "mine"}}
+    await cluster.kube.merge(kinds.SECRET, cluster.namespace, "team-certificate", broken)
+    signs = await cluster.kube.merge(kinds.SECRET, cluster.namespace, "team-http", mine)
+
+    async def is_whole() -> bool:
+        secret = await cluster.get(kinds.SECRET, "team-certificate")
+        return bool(secret["data"]["tls.crt"] != "AAAA")
+
+    await cluster.until(is_whole, what="the certificate is whole again")
+    await cluster.until_ready()
+    assert (await cluster.get(kinds.SECRET, "team-http"))["data"] == signs["data"]
