@@ -76,7 +76,7 @@ def update_images(cache: Path, _arguments: argparse.Namespace) -> None:
     log = cache / "logs" / "images.log"
     with alone(cache):
         images.ensure(images.operator(base), cache, log)
-        loaded = Cluster(cache=cache).load_image(versions.OPERATOR_IMAGE, log)
+        loaded = Cluster(cache=cache).load_operator(log)
     print("loaded" if loaded else "up to date")
 
 
@@ -174,7 +174,7 @@ def alone(cache: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         host.unmount_below(cache / "tmp")
         shutil.rmtree(cache / "tmp", ignore_errors=True)
-        (cache / "tmp").mkdir()
+        (cache / "tmp").mkdir(exist_ok=True)
         yield
 
 

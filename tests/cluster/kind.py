@@ -157,6 +157,15 @@ class Cluster:
             self.exec_on_node(node, "sh", "-c", f"cat >{LOADED}", stdin="\n".join([*kept, mark, ""]))
         return True
 
+    def load_operator(self, log: Path) -> bool:
+        """Put the operator's image on the nodes, and start anew what runs of an older one; tell whether it was new."""
+        if not self.load_image(versions.OPERATOR_IMAGE, log):
+            return False
+        # The image keeps its name, so that nobody else would.
+        ours = "app.kubernetes.io/part-of=private-registry-operator,app.kubernetes.io/component in (operator, agent)"
+        self.kubectl("delete", "pods", "--all-namespaces", f"--selector={ours}")
+        return True
+
     def _import(self, archive: Path, node: str, log: Path) -> None:
         importing = (
             *("docker", "exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"),

@@ -189,8 +189,9 @@ def _cluster(cache: Path, image: str, log: Path) -> None:
     if not (found.healthy() and found.image() == images.identity(image)):
         found.delete(log)
         found.create(image, log)
-    for name in (versions.OPERATOR_IMAGE, versions.REGISTRY_IMAGE, versions.BUSYBOX_IMAGE):
+    for name in (versions.REGISTRY_IMAGE, versions.BUSYBOX_IMAGE):
         found.load_image(name, log)
+    found.load_operator(log)
 
 
 def _minutes(seconds: float) -> str:

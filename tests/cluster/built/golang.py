@@ -115,6 +115,7 @@ COREDNS = Programs(
 )
 KIND = Programs("kind", versions.KIND, {"kind": "sigs.k8s.io/kind"})
 CRICTL = Programs("crictl", versions.CRICTL, {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"})
+CRANE = Programs("crane", versions.CRANE, {"crane": "github.com/google/go-containerregistry/cmd/crane"})
 LOCAL_PATH = Programs(
     "local-path-provisioner",
     versions.LOCAL_PATH_PROVISIONER,
