@@ -59,6 +59,11 @@ class LiveRegistry:
         objects = {"apiVersion": "v1", "kind": "List", "items": [namespace, registry]}
         return self.kubectl.apply(json.dumps(objects))
 
+    def patch(self, spec: Mapping[str, Any]) -> None:
+        """Change some fields of the spec; None takes one out."""
+        change = json.dumps({"spec": spec})
+        self.kubectl("patch", "privateregistry", self.name, self.at, "--type=merge", f"--patch={change}")
+
     def get(self) -> Object:
         return self.kubectl.get("privateregistry", self.name, self.at)
 
@@ -84,6 +89,16 @@ class LiveRegistry:
 
     def delete(self, *, within: int = 120) -> str:
         return self.kubectl("delete", "privateregistry", self.name, self.at, f"--timeout={within}s")
+
+    def template(self) -> str:
+        """What its pods are made from: another one of these is another rollout."""
+        path = r"jsonpath={.metadata.annotations.privateregistry\.dev/template}"
+        return self.kubectl("get", "deployment", self.name, self.at, f"--output={path}")
+
+    def wait_rolled_out(self, *, after: str) -> None:
+        """Wait until only pods of another template than this one serve."""
+        eventually(lambda: self.template() != after, within=30, what=f"a rollout of {self.key} begins")
+        self.kubectl("rollout", "status", f"deployment/{self.name}", self.at, "--timeout=120s")
 
     def pods(self) -> list[Object]:
         """The pods that serve it or did so a moment ago."""

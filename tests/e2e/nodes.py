@@ -1,0 +1,118 @@
+"""The nodes of the kind cluster from within: their /etc, and what their container runtime pulls.
+
+Everything here goes past the agents, through `docker exec`: it is the witness against them.
+"""
+
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.cluster.commands import CommandError
+from tests.cluster.kind import Cluster
+from tests.waiting import eventually
+
+CERTS_D = "/etc/containerd/certs.d"
+
+_TREE = r"""
+cd /etc
+find . -printf '%p %y %m %U:%G %l\n'
+find . -type f -exec sha256sum {} +
+"""
+_PULL = """
+while read -r image; do
+    if said=$(crictl pull "$image" 2>&1); then echo pulled; else echo "failed: $image:" $said; fi
+    crictl rmi "$image" >/dev/null 2>&1
+done
+"""
+
+Tree = Mapping[str, Sequence[str]]
+"""A whole /etc: for each node its sorted lines about type, mode, owner and content."""
+
+
+def trees(cluster: Cluster) -> Tree:
+    return {node: sorted(cluster.exec_on_node(node, "sh", "-c", _TREE).splitlines()) for node in cluster.nodes}
+
+
+def changes(before: Tree, after: Tree) -> str:
+    """What differs, one line each, as `diff` would say it; empty when nothing does."""
+    said = []
+    for node, lines in before.items():
+        said += [f"{node}: - {line}" for line in sorted(set(lines) - set(after[node]))]
+        said += [f"{node}: + {line}" for line in sorted(set(after[node]) - set(lines))]
+    return "\n".join(said)
+
+
+def pull(cluster: Cluster, node: str, image: str) -> None:
+    """Have a node's runtime pull an image that it does not have. Raises CommandError with what the runtime said."""
+    cluster.exec_on_node(node, "crictl", "pull", image)
+    cluster.exec_on_node(node, "crictl", "rmi", image)
+
+
+def pull_on_all(cluster: Cluster, image: str) -> None:
+    for node in cluster.nodes:
+        pull(cluster, node, image)
+
+
+@dataclass
+class Pulls:
+    """What became of the pulls so far."""
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def all(self) -> int:
+        return self.done + len(self.failed)
+
+    def hear(self, line: str) -> None:
+        if line.startswith("pulled"):
+            self.done += 1
+        else:
+            self.failed.append(line.strip())
+
+    def wait_for(self, more: int, *, within: float) -> None:
+        """Return after so many further pulls."""
+        wanted = self.all + more
+        eventually(lambda: self.all >= wanted, within=within, what=f"{more} further pulls")
+
+
+@contextmanager
+def pulling(cluster: Cluster, images: Sequence[str], nodes: Iterable[str] = ()) -> Iterator[Pulls]:
+    """Pull the images one after the other and over again on every node, none of them cached, until the block ends."""
+    pulls, stopped = Pulls(), threading.Event()
+    workers = [
+        threading.Thread(target=_pull_on, args=(node, images, pulls, stopped)) for node in nodes or cluster.nodes
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        yield pulls
+    finally:
+        stopped.set()
+        for worker in workers:
+            worker.join()
+
+
+def _pull_on(node: str, images: Sequence[str], pulls: Pulls, stopped: threading.Event) -> None:
+    command = ["docker", "exec", "--interactive", node, "sh", "-c", _PULL]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        while not stopped.is_set():
+            for image in images:
+                if stopped.is_set():
+                    break
+                process.stdin.write(f"{image}\n")
+                process.stdin.flush()
+                pulls.hear(process.stdout.readline())
+        process.stdin.close()
+
+
+def has(cluster: Cluster, node: str, path: str) -> bool:
+    try:
+        cluster.exec_on_node(node, "test", "-e", path)
+    except CommandError:
+        return False
+    return True

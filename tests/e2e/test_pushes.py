@@ -1,0 +1,52 @@
+"""The ways to push that the README names."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import versions
+from tests.cluster.built import golang
+from tests.cluster.kind import Cluster
+from tests.e2e import nodes
+from tests.e2e.place import Place
+from tests.kubectl import KubectlError
+from tests.live_registry import LiveRegistry
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="session")
+def crane(cluster: Cluster) -> Path:
+    """The program, built from its Go module."""
+    return golang.build(golang.CRANE, cluster.cache, cluster.cache / "logs" / "crane.log") / "crane"
+
+
+def test_a_build_pod_in_another_namespace_pushes_with_the_ca(team: LiveRegistry, shared: Place) -> None:
+    """It needs the CA from the ConfigMap beside the registry, and nothing else; without it, it is turned away."""
+    (image,) = shared.push(team, 1, repository="built")
+    nodes.pull_on_all(shared.cluster, image)
+    with pytest.raises(KubectlError, match="CERTIFICATE_VERIFY_FAILED"):
+        shared.push_trusting(team, "/opt/private-registry/certifi/cacert.pem")
+
+
+def test_docker_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluster) -> None:
+    """Docker takes a registry on localhost as it is: nothing in daemon.json, no CA."""
+    said = team.push(versions.BUSYBOX_IMAGE, "by-docker:v1")
+    assert said.startswith("v1: digest: sha256:"), said
+    nodes.pull_on_all(cluster, f"{team.host}/by-docker:v1")
+
+
+def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluster, crane: Path, tmp_path: Path) -> None:
+    """From an archive of `docker save`, as the README says it."""
+    archive = tmp_path / "busybox.tar"
+    subprocess.run(["docker", "save", "--output", archive, versions.BUSYBOX_IMAGE], check=True)
+
+    def pushed() -> bool:
+        with team.kubectl.port_forward(team.namespace, f"service/{team.name}", 5000) as port:
+            command = [str(crane), "push", str(archive), f"localhost:{port}/by-crane:v1", "--insecure"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return True
+
+    eventually(pushed, within=60, every=1, what="crane pushes")
+    nodes.pull_on_all(cluster, f"{team.host}/by-crane:v1")
