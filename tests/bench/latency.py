@@ -105,6 +105,8 @@ async def _nodes_told(kube: Kube, nodes: int) -> float:
 
 async def _child_repaired(kube: Kube, kind: kinds.Kind, name: str) -> float:
     """Seconds from the deletion of a child until it is there again."""
+    # Once its owner has nothing left to write to it.
+    await until(kube, kinds.DEPLOYMENT, NAMESPACE, lambda seen: _rolled_out(seen["steady"]), within=120)
     live = await kube.get(kind, NAMESPACE, name)
     assert live, name
     uid = live["metadata"]["uid"]

@@ -22,6 +22,7 @@ from private_registry.controller.registries import certificate
 from private_registry.controller.registries.certificate import Chance, Serving
 from private_registry.controller.registries.drift import drifted, is_left_behind, is_ours, stamped
 from private_registry.controller.registries.observe import Observed, configurations
+from private_registry.controller.registries.taken import names_taken
 from private_registry.controller.settings import Settings
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
@@ -101,7 +102,7 @@ class Plan:
 
 def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     """The next writes for a registry that is not being deleted."""
-    if taken := _names_taken(registry, seen):
+    if taken := names_taken(registry, seen):
         return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
     draft = _Draft(registry, seen, facts)
     draft.service()
@@ -150,9 +151,14 @@ class _Draft:
 
     def service(self) -> None:
         live = self._seen.get(kinds.SERVICE, self._registry.name)
-        # Deleted by someone: it comes back with the addresses that the nodes know.
-        known = () if live else self._registry.status.cluster_ips
-        self._want(service(self._registry, cluster_ips=known), live)
+        known = self._registry.status.cluster_ips
+        if live is None and known:
+            # Deleted by someone: it comes back with the addresses that the nodes know. They are no part of what is
+            # compared from then on: the server keeps them by itself.
+            again = service(self._registry, cluster_ips=known)
+            self._writes.append(Create({**again, "metadata": stamped(service(self._registry))["metadata"]}))
+        else:
+            self._want(service(self._registry), live)
 
     def http_secret(self) -> None:
         if self._seen.get(kinds.SECRET, names.http_secret(self._registry.name)) is None:
@@ -324,38 +330,6 @@ class _Draft:
 
 def _rollout(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Rollout:
     return rollout.of(registry, seen.get(kinds.DEPLOYMENT, registry.name), seen.pods, facts.now)
-
-
-def _names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...]:
-    """Objects that have a name of ours and are not ours: they stay as they are, and nothing is built around them."""
-    name = registry.name
-    wanted = [
-        (kinds.SERVICE, name),
-        (kinds.DEPLOYMENT, name),
-        (kinds.SECRET, names.http_secret(name)),
-        (kinds.CONFIG_MAP, configuration(registry)["metadata"]["name"]),
-    ]
-    inherited = {names.claim(name), names.entry(registry.namespace, name)}
-    if registry.certificate_secret:
-        wanted += [(kinds.SECRET, registry.certificate_secret), (kinds.CONFIG_MAP, names.ca_config_map(name))]
-    if registry.spec.storage.claim_name is None:
-        wanted.append((kinds.CLAIM, registry.claim_name))
-    if registry.spec.node_trust.enabled:
-        wanted.append((kinds.CONFIG_MAP, names.entry(registry.namespace, name)))
-    problems = []
-    for kind, child in wanted:
-        live = seen.get(kind, child)
-        if live is None or is_ours(live, registry.uid) or (child in inherited and is_left_behind(live, name)):
-            continue
-        problems.append(
-            Problem(
-                Reason.NAME_TAKEN,
-                f"there is a {kind.kind} {child} in namespace {live['metadata']['namespace']} that is not this "
-                "registry's; rename or delete it, or give the PrivateRegistry another name",
-                Concern.STORAGE if kind is kinds.CLAIM else Concern.REGISTRY,
-            )
-        )
-    return tuple(problems)
 
 
 def _never_smaller(desired: Object, live: Object | None) -> Object:
