@@ -26,7 +26,7 @@ _UNPACK = """
   snapshotter = "native"
 """
 _WITH_NODES_FILES = 'mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
-_WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec "$@"'
+_WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
 
 
 class NodeContainerd(Containerd):
@@ -87,7 +87,7 @@ class NodeContainerd(Containerd):
 
 
 class Agent:
-    """A real `private-registry agent` as a process of its own, with its account where a pod has it."""
+    """A real `private-registry agent` as a process of its own, with a pod's account and without any capability."""
 
     def __init__(
         self,
