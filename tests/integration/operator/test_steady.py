@@ -14,7 +14,7 @@ LOOKS = 5
 @pytest.fixture
 def waits() -> Mapping[str, float]:
     """An operator that looks at everything every second."""
-    return {"engine.RESYNC": 1.0}
+    return {"controller.engine.RESYNC": 1.0}
 
 
 async def looks(cluster: Cluster, times: int) -> None:

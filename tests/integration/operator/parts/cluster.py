@@ -217,19 +217,21 @@ class Cluster:
         return Registry(address, names.PORT, "https", config_map["data"]["ca.crt"])
 
     @asynccontextmanager
-    async def writes(self, user: str | None = None) -> AsyncIterator[list[str]]:
+    async def writes(self) -> AsyncIterator[list[str]]:
         """The operator's mutating requests within the block, the Lease's aside: `create services team-1/team`."""
-        _, begin = self.control_plane.audit()
         written: list[str] = []
-        yield written
+        async with self.requests() as everybody:
+            yield written
+        written += [each for user, each in everybody if user == self.operator.user and " leases " not in each]
+
+    @asynccontextmanager
+    async def requests(self) -> AsyncIterator[list[tuple[str, str]]]:
+        """Everybody's mutating requests within the block, each with its user."""
+        _, begin = self.control_plane.audit()
+        made: list[tuple[str, str]] = []
+        yield made
         requests, _ = self.control_plane.audit(begin)
-        written += [
-            _described(each)
-            for each in requests
-            if each["user"]["username"] == (user or self.operator.user)
-            and each["verb"] in MUTATING
-            and each["objectRef"]["resource"] != "leases"
-        ]
+        made += [(each["user"]["username"], _described(each)) for each in requests if each["verb"] in MUTATING]
 
     async def set_node(self, name: str, status: Object) -> None:
         """Have a node's kubelet report READY, or nobody hear of it any more: SILENT."""

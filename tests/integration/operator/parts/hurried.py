@@ -18,10 +18,10 @@ from private_registry.kube.client import Kube
 
 
 def hurry(waits: Mapping[str, float]) -> None:
-    """Set constants of the operator's modules, such as `health.rollout.PATIENCE`."""
+    """Set constants of the program's modules, such as `controller.engine.RESYNC`."""
     for path, seconds in waits.items():
         module, _, constant = path.rpartition(".")
-        room = importlib.import_module(f"private_registry.controller.{module}")
+        room = importlib.import_module(f"private_registry.{module}")
         assert isinstance(getattr(room, constant), float), path
         setattr(room, constant, seconds)
 

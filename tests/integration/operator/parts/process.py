@@ -21,11 +21,11 @@ ALLOWED_HOSTS = "*.registry.example.com"
 
 WAITS: Mapping[str, float] = {
     # So long that whatever a test sees happen, happened because a watch told.
-    "engine.RESYNC": 600.0,
-    "health.nodes.YOUNG": 5.0,
-    "health.rollout.PATIENCE": 3.0,
-    "health.diagnosis.UNSCHEDULED_FOR": 2.0,
-    "registries.loop.LOST_NODE": 6.0,
+    "controller.engine.RESYNC": 600.0,
+    "controller.health.nodes.YOUNG": 5.0,
+    "controller.health.rollout.PATIENCE": 3.0,
+    "controller.health.diagnosis.UNSCHEDULED_FOR": 2.0,
+    "controller.registries.loop.LOST_NODE": 6.0,
 }
 
 
