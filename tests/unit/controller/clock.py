@@ -33,9 +33,9 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, from time 0 on."""
+    """Run to the end, from time 0 on. Raises TimeoutError when it has none within a day."""
     with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
-        return runner.run(coroutine)
+        return runner.run(asyncio.wait_for(coroutine, 24 * 3600))
 
 
 def now() -> float:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from private_registry.api.conditions import Condition, Type, find
+from private_registry.api.conditions import Condition, Reason, Type, find
 from private_registry.api.registry import RegistryStatus
 from private_registry.controller.health import summary
 from private_registry.controller.health.nodes import judge
-from private_registry.controller.health.problem import Problem
+from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries.observe import Observed
 from private_registry.controller.registries.plan import plan
@@ -70,3 +70,6 @@ def condition(status: RegistryStatus, kind: Type) -> Condition:
 def said(status: RegistryStatus) -> dict[str, str]:
     """Status and reason of each condition, by its type."""
     return {each.type: f"{each.status} {each.reason}" for each in status.conditions}
+
+
+NOT_ALLOWED = Problem(Reason.HOST_NOT_ALLOWED, "docker.io is not allowed", Concern.NODES)

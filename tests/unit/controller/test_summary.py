@@ -8,14 +8,12 @@ import pytest
 from private_registry.api import names
 from private_registry.api.conditions import Reason, Type
 from private_registry.api.registry import RegistryStatus
-from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.plan import Blocker
 from private_registry.trust.entry import data_of, hash_of
 from tests.unit.controller.builders import (
     ADDRESS,
     CREATING,
-    NOW,
     a_claim,
     a_node,
     a_pod,
@@ -26,7 +24,7 @@ from tests.unit.controller.builders import (
     at,
     waiting,
 )
-from tests.unit.controller.scenes import condition, said, status_of
+from tests.unit.controller.scenes import NOT_ALLOWED, condition, said, status_of
 from tests.unit.controller.small_cluster import Key, made
 
 Object = dict[str, Any]
@@ -305,17 +303,15 @@ class TestReconciling:
 
 
 class TestStalled:
-    HOST = Problem(Reason.HOST_NOT_ALLOWED, "docker.io is not allowed", Concern.NODES)
-
     def test_it_names_everything_that_is_wrong(self) -> None:
         """The first one's reason, and each one's message."""
-        stalled = condition(status_of(problems=(NOT_WRITABLE, self.HOST)), Type.STALLED)
+        stalled = condition(status_of(problems=(NOT_WRITABLE, NOT_ALLOWED)), Type.STALLED)
         assert stalled.reason is Reason.NOT_WRITABLE
         assert stalled.message == "the registry cannot write; docker.io is not allowed"
 
     def test_a_host_that_is_refused_is_no_reason_to_be_unavailable(self) -> None:
         """A registry that does not serve yet says that, not what is wrong with a further name."""
-        status = status_of(problems=(self.HOST,), serves=False)
+        status = status_of(problems=(NOT_ALLOWED,), serves=False)
         assert condition(status, Type.AVAILABLE).reason is Reason.NOT_SERVING
         assert condition(status, Type.READY).reason is Reason.HOST_NOT_ALLOWED
 
@@ -374,48 +370,3 @@ class TestFields:
         """A steady registry gets no write."""
         first = status_of()
         assert status_of(before=first) == first
-
-
-class TestOtherStatuses:
-    def test_an_object_that_cannot_be_read(self) -> None:
-        """Says which field; what is known of the running registry stays known."""
-        before = status_of()
-        status = summary.spec_invalid(a_registry(status=before, generation=2), "spec.storage.size: too long", NOW)
-        assert said(status) == {
-            **said(before),
-            "Ready": "False SpecInvalid",
-            "Stalled": "True SpecInvalid",
-        }
-        assert status.message == "spec.storage.size: too long"
-        assert status.observed_generation == 2
-        assert status.entry_hash == before.entry_hash
-
-    def test_a_registry_that_is_deleted(self) -> None:
-        """Says which nodes it waits for, and reconciles nothing any more."""
-        before = status_of(problems=(NOT_WRITABLE,))
-        status = summary.deleting(a_registry(status=before), "nodes undo their trust: a", NOW)
-        assert said(status) == {
-            "Ready": "False Deleting",
-            "NodesTrusted": "False Deleting",
-            "Available": "True Serving",
-            "StorageReady": "False NotWritable",
-        }
-        assert status.message == "nodes undo their trust: a"
-
-
-class TestUrgency:
-    def test_a_first_status_and_one_of_a_new_spec(self) -> None:
-        """Somebody has just applied something, and looks."""
-        status = status_of()
-        assert summary.is_urgent(status, RegistryStatus())
-        assert summary.is_urgent(status.model_copy(update={"observed_generation": 2}), status)
-
-    def test_what_people_wait_for(self) -> None:
-        """Ready, Available and Stalled, and neither their words nor the count of nodes."""
-        status = status_of()
-        assert summary.is_urgent(status_of(serves=False), status)
-        assert summary.is_urgent(status_of(problems=(TestStalled.HOST,), serves=False), status_of(serves=False))
-        one = status_of(nodes=THREE, rows={"a": {}, "b": {}})
-        none = status_of(nodes=THREE, rows={})
-        assert one != none
-        assert not summary.is_urgent(one, none)
