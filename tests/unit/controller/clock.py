@@ -34,8 +34,13 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run to the end, from time 0 on. Raises TimeoutError when it has none within a day."""
+
+    async def within_a_day() -> T:
+        async with asyncio.timeout(24 * 3600):
+            return await coroutine
+
     with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
-        return runner.run(asyncio.wait_for(coroutine, 24 * 3600))
+        return runner.run(within_a_day())
 
 
 def now() -> float:
