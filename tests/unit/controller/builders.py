@@ -3,6 +3,7 @@
 Each builder has defaults that a healthy cluster would have; a test names only what it is about.
 """
 
+import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -20,6 +21,7 @@ from private_registry.controller.registries.plan import Facts
 from private_registry.controller.settings import Settings
 from private_registry.controller.world import World
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
+from tests.certificates import a_certificate
 
 Object = dict[str, Any]
 
@@ -103,6 +105,18 @@ def a_claim(phase: str = "Bound", *, name: str = "team-data", storage_class: str
     status = {"phase": phase} | ({"capacity": {"storage": "20Gi"}} if phase == "Bound" else {})
     metadata = {"name": name, "namespace": "registries", "labels": labels()}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec, "status": status}
+
+
+def a_brought_secret(name: str = "brought", *, hosts: tuple[str, ...] = ("team.registries.svc", ADDRESS)) -> Object:
+    """What a user brings who has a certificate for these names and addresses."""
+    pair = a_certificate(hosts, AUTHORITY, now=NOW)
+    parts = {"tls.crt": pair.cert_pem, "tls.key": pair.key_pem, "ca.crt": pair.ca_pem}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "registries"},
+        "data": {key: base64.b64encode(pem.encode()).decode() for key, pem in parts.items()},
+    }
 
 
 def a_storage_class(name: str = "standard", mode: str = "Immediate") -> Object:

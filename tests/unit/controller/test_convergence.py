@@ -4,16 +4,13 @@ Every way to serve, with the operator's own claim and with another's, trusted by
 them, and from one to the next, with a kill after every single write on the way.
 """
 
-import base64
 from functools import cache
 from itertools import product
 from typing import Any
 
 import pytest
 
-from private_registry.controller.registries.certificate import host_names
-from tests.certificates import a_certificate
-from tests.unit.controller.builders import ADDRESS, AUTHORITY, CHANCE, NOW, SETTINGS, a_claim, a_registry, facts
+from tests.unit.controller.builders import CHANCE, a_brought_secret, a_claim, a_registry, facts
 from tests.unit.controller.small_cluster import SmallCluster
 
 Object = dict[str, Any]
@@ -53,17 +50,9 @@ every_change = pytest.mark.parametrize(("before", "after"), CHANGES, ids=[" -> "
 
 def an_empty_cluster() -> SmallCluster:
     """A cluster with what a user brings: a Secret with a certificate, and a claim."""
-    hosts = [*host_names(a_registry(), SETTINGS.rules), ADDRESS]
-    brought = a_certificate(hosts, AUTHORITY, now=NOW)
-    pair = {"tls.crt": brought.cert_pem, "tls.key": brought.key_pem, "ca.crt": brought.ca_pem}
-    secret = {
-        "kind": "Secret",
-        "metadata": {"name": "brought"},
-        "data": {key: base64.b64encode(pem.encode()).decode() for key, pem in pair.items()},
-    }
     shared = a_claim(name="shared")
     del shared["metadata"]["labels"]
-    return SmallCluster(shared, secret)
+    return SmallCluster(shared, a_brought_secret())
 
 
 EMPTY = an_empty_cluster()

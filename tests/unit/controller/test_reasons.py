@@ -13,9 +13,7 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import RegistryStatus
 from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
-from private_registry.controller.registries.loop import _refusal
-from private_registry.controller.registries.plan import Apply, Blocker, Create
-from private_registry.kube.client import ApiError
+from private_registry.controller.registries.plan import Blocker
 from private_registry.trust import reasons as trust_reasons
 from tests.unit.controller.builders import (
     CREATING,
@@ -78,18 +76,14 @@ def brought(secret: Object | None) -> RegistryStatus:
     return status_of({"tls": {"mode": "Secret", "secretName": "brought"}}, objects=made().objects, changed=changed)
 
 
-def refused(write: Create | Apply) -> RegistryStatus:
-    return status_of(problems=(_refusal(write, ApiError(422, "Invalid", "it says no")),))
-
-
 def foreign() -> Object:
     service = copy.deepcopy(made().objects["Service", "team"])
     service["metadata"]["labels"] = {}
     return service
 
 
-def said_by_the_registry(reason: Reason, concern: Concern = Concern.REGISTRY) -> RegistryStatus:
-    """What only a real registry can say: integration tests ask one."""
+def told(reason: Reason, concern: Concern = Concern.REGISTRY) -> RegistryStatus:
+    """What only a real registry or API server can say: integration tests ask them."""
     return status_of(problems=(Problem(reason, "it says no", concern),))
 
 
@@ -117,15 +111,15 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.POD_CANNOT_START: lambda: rolling(starting(waiting("CrashLoopBackOff"))),
     Reason.POD_REFUSED: lambda: rolling(starting(CREATING), a_condition("ReplicaFailure")),
     Reason.ROLLOUT_FAILED: lambda: rolling(starting(CREATING), a_condition("Progressing", "False")),
-    Reason.DELETE_NOT_AS_ASKED: lambda: said_by_the_registry(Reason.DELETE_NOT_AS_ASKED),
+    Reason.DELETE_NOT_AS_ASKED: lambda: told(Reason.DELETE_NOT_AS_ASKED),
     Reason.CLAIM_NOT_FOUND: lambda: status_of({"storage": {"claimName": "missing"}}, objects=made().objects),
     Reason.CLAIM_IN_USE: lambda: status_of(claim_user="registries/older"),
     Reason.CLAIM_LOST: lambda: claiming(a_claim("Lost")),
     Reason.NO_STORAGE_CLASS: lambda: claiming(PENDING, a_storage_class("another")),
     Reason.NO_DEFAULT_CLASS: lambda: claiming(a_claim("Pending", storage_class=None), CLASS),
     Reason.PROVISIONING_FAILED: lambda: claiming(PENDING, CLASS, events=({"reason": "ProvisioningFailed"},)),
-    Reason.NOT_WRITABLE: lambda: said_by_the_registry(Reason.NOT_WRITABLE, Concern.STORAGE),
-    Reason.RESIZE_REFUSED: lambda: refused(Apply(a_claim(), a_claim())),
+    Reason.NOT_WRITABLE: lambda: told(Reason.NOT_WRITABLE, Concern.STORAGE),
+    Reason.RESIZE_REFUSED: lambda: told(Reason.RESIZE_REFUSED, Concern.STORAGE),
     Reason.NAME_TAKEN: lambda: status_of(changed={("Service", "team"): foreign()}),
     Reason.HOST_INVALID: lambda: hosts("not a host"),
     Reason.HOST_NOT_ALLOWED: lambda: hosts("docker.io"),
@@ -133,7 +127,7 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
     Reason.SPEC_INVALID: lambda: summary.spec_invalid(a_registry(), "spec.storage.size: too long", NOW),
-    Reason.REFUSED_BY_SERVER: lambda: refused(Create({"kind": "Service", "metadata": {"name": "team"}})),
+    Reason.REFUSED_BY_SERVER: lambda: told(Reason.REFUSED_BY_SERVER),
     Reason.NODES_NOT_TRUSTED: lambda: status_of(rows={"worker": {"trusted": False, "reason": "Unreachable"}}),
     Reason.AGENT_NOT_READY: lambda: status_of(agents=(an_agent_pod(ready=False),)),
     Reason.NO_AGENT: lambda: status_of(nodes=(a_node(),), agents=()),
