@@ -21,6 +21,8 @@ AUTHORITIES = (
     'mkdir -p "$1/usr/local/share/ca-certificates"; '
     'cp -L /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/" 2>/dev/null || :'
 )
+# It starts many processes, in a chroot: in a process namespace of their own they all end with the first one.
+TOGETHER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 CLEAN = (
     'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/etc/hostname "$1"/etc/resolv.conf; '
     ': >"$1/etc/machine-id"'
@@ -59,7 +61,7 @@ def build(name: str, packages: tuple[str, ...], cache: Path, log: Path) -> Path:
     (cache / "tmp").mkdir(parents=True, exist_ok=True)
     temporary = cache / "tmp" / target.name
     run(
-        "nice", "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}",
+        *TOGETHER, "nice", "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}",
         *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in UNWANTED),
         f"--essential-hook={AUTHORITIES}", f"--customize-hook={CLEAN}",
         codename(), temporary, sources(), log=log, env={"TMPDIR": str(cache / "tmp")},
