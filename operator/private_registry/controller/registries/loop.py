@@ -27,7 +27,7 @@ from private_registry.controller.settings import Settings
 from private_registry.controller.world import OURS, World, by_registry, is_true
 from private_registry.distribution import RegistryError
 from private_registry.kube import kinds
-from private_registry.kube.client import ApiError, ConflictError, ForbiddenError, Kube
+from private_registry.kube.client import ApiError, ConflictError, Kube
 from private_registry.kube.kinds import PRIVATE_REGISTRY
 
 Object = dict[str, Any]
@@ -40,6 +40,8 @@ SOON = 0.5
 """Seconds until a registry whose pod is ready and that does not answer is asked again: kube-proxy needs a moment."""
 BUSY = 5.0
 """Seconds until a rollout is looked at again for what no watch tells: that time passes."""
+AGAIN = 10.0
+"""Seconds until what the API server refused is tried again: nothing tells when a quota or a policy has changed."""
 GATHER = 2.0
 """Seconds that a change of status nobody waits for may wait for the next one."""
 LOST_NODE = 60.0
@@ -106,6 +108,8 @@ class RegistryLoop:
         found = Findings(seen, planned, problems, served.answer, nodes)
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
         waits = list[float]()
+        if refused:
+            waits.append(AGAIN)
         if unsaid:
             waits.append(GATHER)
         if nodes.next_look is not None:
@@ -143,9 +147,9 @@ class RegistryLoop:
                 except ConflictError:
                     raise
                 except ApiError as error:
-                    if error.status not in (400, 403, 422) or _namespace_is_going(error):
+                    if not _is_refusal(registry, write, error):
                         raise
-                    refused.append(_refusal(write, error))
+                    refused.append(_refusal(registry, write, error))
             planned = plan(registry, seen, facts)
             if refused:
                 break
@@ -268,8 +272,8 @@ class RegistryLoop:
             waiting_for = f"nodes undo their trust: {', '.join([*ready, *lost][:10])}"
             if lost:
                 waiting_for += f" ({', '.join(lost[:10])} not ready: at most {LOST_NODE:.0f} s)"
-            await self._say(registry, body, summary.deleting(registry, waiting_for, _now()))
-            return Next(after=min(BUSY, max(LOST_NODE - waited, SOON)) if lost else BUSY)
+            unsaid = await self._say(registry, body, summary.deleting(registry, waiting_for, _now()))
+            return Next(after=min(GATHER if unsaid else BUSY, max(LOST_NODE - waited, SOON) if lost else BUSY))
         if lost:
             text = f"not undone on {', '.join(lost[:10])}, which are gone or not ready: their agents do it on return"
             events.post(body, reason="NodesLeftBehind", message=text, warning=True)
@@ -283,19 +287,29 @@ class RegistryLoop:
         return Next(done=True)
 
 
-def _namespace_is_going(error: ApiError) -> bool:
-    return isinstance(error, ForbiddenError) and "is being terminated" in error.message
+def _is_refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> bool:
+    """Whether an error is for the registry's owner to read; of others, its namespace's end say, the next look tells."""
+    namespace = _object(write)["metadata"]["namespace"]
+    if namespace == registry.namespace:
+        return error.status in (400, 403, 422) and "is being terminated" not in error.message
+    # The agents' namespace may have been deleted, and be on its way back.
+    return error.status in (400, 403, 422) or (error.status == 404 and isinstance(write, Create))
 
 
-def _refusal(write: Write, error: ApiError) -> Problem:
-    obj = write.live if isinstance(write, Delete) else write.obj
+def _object(write: Write) -> Object:
+    return write.live if isinstance(write, Delete) else write.obj
+
+
+def _refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> Problem:
+    obj = _object(write)
     what = f"{obj['kind']} {obj['metadata']['name']}"
     if obj["kind"] == kinds.CLAIM.kind:
         resized = isinstance(write, Apply)
         reason = Reason.RESIZE_REFUSED if resized else Reason.REFUSED_BY_SERVER
         fix = "; use a class with allowVolumeExpansion, or put spec.storage.size back" if resized else ""
         return Problem(reason, f"the API server refuses the {what}: {error.message}{fix}", Concern.STORAGE)
-    return Problem(Reason.REFUSED_BY_SERVER, f"the API server refuses the {what}: {error.message}")
+    concern = Concern.REGISTRY if obj["metadata"]["namespace"] == registry.namespace else Concern.NODES
+    return Problem(Reason.REFUSED_BY_SERVER, f"the API server refuses the {what}: {error.message}", concern)
 
 
 def _reference(registry: PrivateRegistry) -> Object:
