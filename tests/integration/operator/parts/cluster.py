@@ -30,6 +30,7 @@ T = TypeVar("T")
 NODES: Final = ("node-a", "node-b")
 READY: Final = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}}
 SILENT: Final = {"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}}
+REFUSED: Final = " (refused)"
 MUTATING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 PATIENCE: Final = 30.0
 """Seconds that whatever is to happen has, on a machine with other things to do."""
@@ -247,4 +248,5 @@ def _described(request: Object) -> str:
     reference = request["objectRef"]
     resource = "/".join(reference[key] for key in ("resource", "subresource") if key in reference)
     name = "/".join(reference[key] for key in ("namespace", "name") if key in reference)
-    return f"{request['verb']} {resource} {name}"
+    outcome = REFUSED if request["responseStatus"]["code"] >= 400 else ""
+    return f"{request['verb']} {resource} {name}{outcome}"
