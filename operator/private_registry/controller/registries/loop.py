@@ -41,7 +41,8 @@ SOON = 0.5
 BUSY = 5.0
 """Seconds until a rollout is looked at again for what no watch tells: that time passes."""
 AGAIN = 10.0
-"""Seconds until what the API server refused is tried again: nothing tells when a quota or a policy has changed."""
+"""Seconds until a registry with a problem is looked at again: no watch tells of most cures (a Secret that is there now,
+a foreign object that is not, a quota that was raised)."""
 GATHER = 2.0
 """Seconds that a change of status nobody waits for may wait for the next one."""
 LOST_NODE = 60.0
@@ -108,7 +109,7 @@ class RegistryLoop:
         found = Findings(seen, planned, problems, served.answer, nodes)
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
         waits = list[float]()
-        if refused:
+        if problems:
             waits.append(AGAIN)
         if unsaid:
             waits.append(GATHER)
