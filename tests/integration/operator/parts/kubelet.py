@@ -135,8 +135,8 @@ class Kubelet:
         if claim := _claim(pod):
             if claim not in self._provisioner.claims.objects:
                 await self._say_unschedulable(pod, f'persistentvolumeclaim "{claim}" not found')
-            live = await self._until(pod, lambda: self._claim_if(claim, lambda found: True))
-            if self._provisioner.waits_for_pod(live) and not live["spec"].get("volumeName"):
+            usable = await self._until(pod, lambda: self._claim_if(claim, self._is_for_the_scheduler))
+            if not _is_bound(usable):
                 chosen = {"metadata": {"annotations": {SELECTED_NODE: node}}}
                 await self._kube.merge(kinds.CLAIM, self._namespace, claim, chosen)
             await self._until(pod, lambda: self._claim_if(claim, _is_bound))
@@ -321,6 +321,9 @@ class Kubelet:
             return probe()
 
         return await self._mirror.until(look)
+
+    def _is_for_the_scheduler(self, claim: dict[str, Any]) -> bool:
+        return _is_bound(claim) or self._provisioner.waits_for_pod(claim)
 
     def _claim_if(self, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         claim = self._provisioner.claims.objects.get(name)

@@ -26,6 +26,7 @@ WAITS: Mapping[str, float] = {
     "controller.health.rollout.PATIENCE": 3.0,
     "controller.health.diagnosis.UNSCHEDULED_FOR": 2.0,
     "controller.registries.loop.LOST_NODE": 6.0,
+    "controller.registries.loop.AGAIN": 1.0,
 }
 
 

@@ -67,7 +67,9 @@ class Proxy:
                 if each["metadata"]["labels"].get("kubernetes.io/service-name") == name
             ]
             for port in service["spec"].get("ports") or []:
-                if (cluster_ip := service["spec"].get("clusterIP")) and (target := _target(slices, port["name"])):
+                if (cluster_ip := service["spec"].get("clusterIP")) and (
+                    target := _target(slices, port.get("name", ""))
+                ):
                     yield (cluster_ip, port["port"]), target
 
     def _accept(self, address: Address) -> Any:
