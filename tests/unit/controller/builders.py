@@ -184,7 +184,7 @@ def a_pod(
 ) -> Object:
     """A pod of the registry; `state` is its container's, `scheduled` for how many seconds its node is known."""
     container = {"image": IMAGE, "state": state or {"running": {}}, "lastState": last_state or {}}
-    conditions = [a_condition("PodScheduled", since=scheduled), a_condition("Ready", str(ready))]
+    conditions = [a_condition("Ready", str(ready)), a_condition("PodScheduled", since=scheduled)]
     return {
         "apiVersion": "v1",
         "kind": "Pod",

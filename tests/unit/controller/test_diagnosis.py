@@ -105,6 +105,18 @@ class TestPod:
         assert problem is not None
         assert problem.message.endswith("exit code 137 each time it is started")
 
+    def test_a_container_beside_it(self) -> None:
+        """One that a webhook put into the pod keeps it from being ready as well; the image named is that container's."""
+        pod = a_pod(ready=False)
+        pod["status"]["containerStatuses"].append({"image": "mesh/proxy:1", "state": waiting("ErrImagePull")})
+        problem = of(pod)
+        assert problem is not None
+        assert "the image mesh/proxy:1 cannot be pulled" in problem.message
+        del pod["status"]["containerStatuses"][1]["image"]
+        problem = of(pod)
+        assert problem is not None
+        assert f"the image {IMAGE} cannot be pulled" in problem.message
+
     def test_one_restart_is_no_problem(self) -> None:
         """A registry that ended once and runs again is watched, not accused."""
         assert of(a_pod(last_state=ended())) is None

@@ -54,6 +54,9 @@ def test_what_is_contained(live: Any, desired: Any) -> None:
         ({"a": "x"}, {"a": ""}),
         ({"a": "x"}, {"a": None}),
         ({"on": True}, {"on": False}),
+        # One label more selects other pods, and other nodes.
+        ({"selector": {"app": "x", "more": "y"}}, {"selector": {"app": "x"}}),
+        ({"nodeSelector": {"disk": "ssd", "zone": "a"}}, {"nodeSelector": {"disk": "ssd"}}),
         ({"cpu": "2"}, {"cpu": "1000m"}),
         ({"image": "registry:3"}, {"image": "registry:3.1"}),
         ([{"name": "registry", "image": "y"}], [{"name": "registry", "image": "x"}]),
