@@ -56,10 +56,8 @@ def _delete_leftovers(kubectl: Kubectl) -> None:
     kubectl("delete", "privateregistries", "--all", "--all-namespaces", "--timeout=120s")
     names = [each["metadata"]["name"] for each in kubectl.items("namespaces")]
     leftovers = [name for name in names if name.startswith(PREFIX)]
-    for name in leftovers:
-        kubectl("delete", "namespace", name, "--wait=false")
     if leftovers:
-        kubectl("wait", "--for=delete", "namespace", *leftovers, "--timeout=180s", within=200)
+        kubectl("delete", "namespaces", *leftovers, "--ignore-not-found", "--timeout=180s", within=200)
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from tests.waiting import eventually
 
 CERTS_D = "/etc/containerd/certs.d"
 
+MADE_AT_BOOT = ("./hostname", "./resolv.conf", "./machine-id", "./mtab")
+"""Files in /etc that the container engine makes anew when it starts a node."""
+
 _TREE = r"""
 cd /etc
 find . -printf '%p %y %m %U:%G %l\n'
@@ -36,17 +39,27 @@ def trees(cluster: Cluster) -> Tree:
 
 
 def changes(before: Tree, after: Tree) -> str:
-    """What differs, one line each, as `diff` would say it; empty when nothing does."""
+    """What differs, one line each, as `diff` would say it; empty when nothing does but what a start of a node makes."""
     said = []
     for node, lines in before.items():
         said += [f"{node}: - {line}" for line in sorted(set(lines) - set(after[node]))]
         said += [f"{node}: + {line}" for line in sorted(set(after[node]) - set(lines))]
-    return "\n".join(said)
+    return "\n".join(line for line in said if not any(name in line for name in MADE_AT_BOOT))
+
+
+class PullError(AssertionError):
+    """A runtime did not pull an image; the message is its own."""
 
 
 def pull(cluster: Cluster, node: str, image: str) -> None:
-    """Have a node's runtime pull an image that it does not have. Raises CommandError with what the runtime said."""
-    cluster.exec_on_node(node, "crictl", "pull", image)
+    """Have a node's runtime pull an image that it does not have. Raises PullError.
+
+    It is removed again, under all of its names: to be used for images that are nobody else's.
+    """
+    try:
+        cluster.exec_on_node(node, "crictl", "pull", image)
+    except CommandError as error:
+        raise PullError(str(error)) from None
     cluster.exec_on_node(node, "crictl", "rmi", image)
 
 

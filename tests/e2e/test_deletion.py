@@ -12,10 +12,14 @@ def test_deleting_a_namespace_cleans_the_nodes_of_its_registries(place: Place) -
     assert nodes.changes(before, nodes.trees(place.cluster))
     place.kubectl("delete", "namespace", place.namespace, "--wait=false")
 
+    eventually(lambda: not one.pods() and not other.pods(), within=60, every=0.5, what="pods, which go first, are gone")
+    # Kubernetes would look again after half of their grace period. A change of the namespace makes it look now.
+    place.kubectl("annotate", "namespace", place.namespace, "example.com/look=now")
+
     def gone() -> bool:
         left = place.kubectl("get", "privateregistries", one.at, "--output=name")
         assert not left, left
         return True
 
-    eventually(gone, within=60, every=0.5, what=f"{one.key} and {other.key} are gone")
+    eventually(gone, within=30, every=0.5, what=f"{one.key} and {other.key} are gone")
     assert not nodes.changes(before, nodes.trees(place.cluster))

@@ -17,7 +17,8 @@ def test_plain_http_works_on_every_node(place: Place) -> None:
     """The procedure's own way: no certificate anywhere, and no node ever meets HTTP where it expected HTTPS."""
     registry = place.registry(spec={"tls": {"mode": "Disabled"}})
     registry.push(versions.BUSYBOX_IMAGE, "busybox:v1")
-    nodes.pull_on_all(place.cluster, f"{registry.host}/busybox:v1")
+    (image,) = place.push(registry, 1)
+    nodes.pull_on_all(place.cluster, image)
     assert registry.run("busybox:v1", place.cluster.nodes) == [f"hello from {node}" for node in place.cluster.nodes]
     kubectl = place.kubectl
     agents = kubectl("logs", f"--namespace={AGENTS}", "--selector=app.kubernetes.io/component=agent", "--tail=-1")

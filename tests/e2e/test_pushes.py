@@ -33,7 +33,7 @@ def test_docker_pushes_through_a_port_forward(team: LiveRegistry, cluster: Clust
     """Docker takes a registry on localhost as it is: nothing in daemon.json, no CA."""
     said = team.push(versions.BUSYBOX_IMAGE, "by-docker:v1")
     assert said.startswith("v1: digest: sha256:"), said
-    nodes.pull_on_all(cluster, f"{team.host}/by-docker:v1")
+    assert team.run("by-docker:v1", cluster.nodes)
 
 
 def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluster, crane: Path, tmp_path: Path) -> None:
@@ -49,4 +49,4 @@ def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluste
         return True
 
     eventually(pushed, within=60, every=1, what="crane pushes")
-    nodes.pull_on_all(cluster, f"{team.host}/by-crane:v1")
+    assert team.run("by-crane:v1", cluster.nodes)
