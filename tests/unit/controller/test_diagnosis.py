@@ -106,7 +106,7 @@ class TestPod:
         assert problem.message.endswith("exit code 137 each time it is started")
 
     def test_a_container_beside_it(self) -> None:
-        """One that a webhook put into the pod keeps it from being ready as well; the image named is that container's."""
+        """One that a webhook put into the pod keeps it from being ready as well, and is named by its image."""
         pod = a_pod(ready=False)
         pod["status"]["containerStatuses"].append({"image": "mesh/proxy:1", "state": waiting("ErrImagePull")})
         problem = of(pod)

@@ -270,8 +270,11 @@ class TestReconciling:
         assert self.of(status) == "True Progressing"
         assert condition(status, Type.RECONCILING).message == "waiting for the rollout before the next one"
 
-    @pytest.mark.parametrize(("failing", "reason"), [(False, "UpgradeQueued"), (True, "UpgradeHalted")])
-    def test_an_upgrade_in_its_queue(self, failing: bool, reason: str) -> None:
+    @pytest.mark.parametrize(
+        ("failing", "reason", "state"),
+        [(False, "UpgradeQueued", "is not complete"), (True, "UpgradeHalted", "fails")],
+    )
+    def test_an_upgrade_in_its_queue(self, failing: bool, reason: str, state: str) -> None:
         """Which registry it waits for; the registry itself is well."""
         older = made().objects
         older[DEPLOYMENT]["metadata"]["annotations"][names.TEMPLATE] = "of an older operator"
@@ -279,7 +282,7 @@ class TestReconciling:
         blocker = Blocker("registries/other", failing=failing)
         status = status_of(objects=older, before=noted, upgrade_blocker=blocker)
         assert self.of(status) == f"True {reason}"
-        assert "registries/other" in condition(status, Type.RECONCILING).message
+        assert condition(status, Type.RECONCILING).message.endswith(f"the rollout of registries/other {state}")
         assert condition(status, Type.READY).status == "True"
 
     def test_a_proof_of_the_image(self) -> None:
