@@ -156,6 +156,11 @@ def bundle(*ca_pems: str) -> str:
     return "".join(_pem(each) for each in dict.fromkeys(certificates))
 
 
+def leaf(cert_pem: str) -> str:
+    """The server's own certificate, without the chain after it. Raises CertificateError when there is none to read."""
+    return _pem(_first(cert_pem, "the certificate"))
+
+
 def fingerprint(cert_pem: str) -> str:
     """SHA-256 of the certificate, in hex. Raises CertificateError when there is none to read."""
     return _first(cert_pem, "the certificate").fingerprint(hashes.SHA256()).hex()

@@ -44,8 +44,8 @@ class Serving:
 
     @property
     def anchors(self) -> str:
-        """What the operator itself verifies against: it knows the very certificate that is served."""
-        return self.ca_bundle or self.certificate.cert_pem
+        """What the operator itself verifies against: the very certificate, so that no older one passes for it."""
+        return pki.leaf(self.certificate.cert_pem)
 
 
 def managed(

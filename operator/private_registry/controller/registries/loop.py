@@ -115,10 +115,10 @@ class RegistryLoop:
             waits.append(GATHER)
         if nodes.next_look is not None:
             waits.append(nodes.next_look)
-        if rollout.is_available(seen.get(kinds.DEPLOYMENT, registry.name)) and not served.as_planned:
-            waits.append(SOON if not problems else BUSY)
-        elif planned.rollout.state != "complete" or planned.queued_behind:
+        if planned.rollout.state != "complete" or planned.queued_behind:
             waits.append(BUSY)
+        elif not served.as_planned:
+            waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
 
     def _facts(self, registry: PrivateRegistry) -> Facts:

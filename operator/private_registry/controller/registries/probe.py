@@ -25,14 +25,14 @@ class Serves:
 
 
 async def serves(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Serves:
-    """Ask as planned; while a rollout changes the way (plain HTTP to TLS, say), as the nodes were told before."""
+    """Ask as planned; until a rollout has changed the way (the certificate, say), as the nodes were told before."""
     if not rollout.is_available(seen.get(kinds.DEPLOYMENT, registry.name)):
         return Serves()
     planned = _planned(registry, seen, plan)
     answer = await planned.serves() if planned else NO_POD
     if answer.yes:
         return Serves(answer, as_planned=True)
-    told = _told(registry, seen, plan)
+    told = _told(registry, seen)
     if told and told != planned and (of_old := await told.serves()).yes:
         return Serves(of_old)
     return Serves(answer)
@@ -77,9 +77,9 @@ def _planned(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Registry 
     return Registry(addresses[0], names.PORT, "https", plan.serving.anchors, plan.serving.server_name)
 
 
-def _told(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Registry | None:
+def _told(registry: PrivateRegistry, seen: Observed) -> Registry | None:
     live = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
-    if live is None or not plan.rollout.busy:
+    if live is None:
         return None
     try:
         entry = trust.parse(live)

@@ -73,6 +73,8 @@ class Kubelet:
         self.pods = mirror.follow(kinds.POD, namespace)
         self.place = ""
         """Node that the next pods are put on, whatever the scheduler would rather do; empty: where it would."""
+        self.held = False
+        """Whether new pods are kept from starting, as by a slow pull."""
         self._mirror = mirror
         self._kube = kube
         self._provisioner = provisioner
@@ -99,6 +101,11 @@ class Kubelet:
             for life in self._lives.values():
                 life.cancel()
             await asyncio.gather(*self._lives.values(), return_exceptions=True)
+
+    def hold(self, held: bool) -> None:
+        """Keep new pods from starting, or let them."""
+        self.held = held
+        self._mirror.changed()
 
     async def crash(self, registry: str) -> None:
         """End the registry's processes, which do not start again."""
@@ -172,6 +179,7 @@ class Kubelet:
     async def _start(self, placed: _Placed) -> None:
         pod, spec = placed.pod, placed.pod["spec"]
         await self._report(placed, "Pending", _waiting("ContainerCreating"))
+        await self._until(pod, lambda: not self.held)
         root = self._directory / placed.pod["metadata"]["uid"]
         root.mkdir(parents=True)
         argv: list[str | Path] = []
