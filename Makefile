@@ -44,6 +44,11 @@ endif
 include tests/cluster/cluster.mk
 include manifests/manifests.mk
 
+.PHONY: soak
+soak: venv ## The long campaigns: 20 rollouts under 2,000 pulls
+	$(BIN)/python -m tests.cluster up
+	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
+
 .PHONY: bench
 bench: venv ## The figures of the README, on the cluster of make cluster (about 20 minutes)
 	$(BIN)/python -m tests.cluster up

@@ -1,6 +1,5 @@
 """What happens to nodes: they lose files, agents and power, are drained, get and lose labels."""
 
-import json
 import time
 
 import pytest
@@ -138,7 +137,7 @@ def test_a_node_that_was_off_catches_up_with_what_it_missed(place: Place) -> Non
         what="no node has anything of the registry that is gone",
     )
     told = kubectl.get("nodetrust", lost)["status"]["registries"]
-    assert [row["registry"] for row in told] == [stays.key], json.dumps(told)
+    assert goes.key not in {row["registry"] for row in told}
 
 
 def _drain(place: Place, node: str) -> None:

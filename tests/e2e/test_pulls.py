@@ -1,5 +1,7 @@
 """Pulls do not fail: not while the registry's pod is replaced, and not while the operator is away."""
 
+import os
+
 from tests.cluster import versions
 from tests.cluster.kind import Cluster
 from tests.e2e import nodes
@@ -7,8 +9,8 @@ from tests.e2e.place import Place
 from tests.kubectl import OPERATOR
 from tests.live_registry import LiveRegistry
 
-ROLLOUTS = 20
-PULLS = 2000
+# `make soak` takes the long way, which is run before a change of the rollout is called done.
+ROLLOUTS, PULLS = (20, 2000) if os.environ.get("SOAK") else (4, 400)
 SECOND_TAG = "docker.io/library/registry:other-tag"
 """The registry's image under another name: a rollout for no other reason than that the image is changed."""
 
@@ -19,8 +21,8 @@ def test_pods_on_every_node_run_an_image_of_it(team: LiveRegistry, cluster: Clus
     assert said == [f"hello from {node}" for node in cluster.nodes]
 
 
-def test_no_pull_fails_while_the_registry_is_rolled_out_twenty_times(place: Place) -> None:
-    """Image and certificate change in turn, and each of thousands of pulls of uncached images goes through."""
+def test_no_pull_fails_while_the_registry_is_rolled_out_again_and_again(place: Place) -> None:
+    """Image and certificate change in turn, and each of the pulls of uncached images meanwhile goes through."""
     for node in place.cluster.nodes:
         tag = ("ctr", "--namespace=k8s.io", "images", "tag", "--force", versions.REGISTRY_IMAGE, SECOND_TAG)
         place.cluster.exec_on_node(node, *tag)
@@ -32,7 +34,7 @@ def test_no_pull_fails_while_the_registry_is_rolled_out_twenty_times(place: Plac
             if number % 2:
                 _replace_certificate(registry)
             else:
-                registry.patch({"image": SECOND_TAG if number % 4 else None})
+                registry.patch({"image": None if number % 4 else SECOND_TAG})
             registry.wait_rolled_out(after=before)
             pulls.wait_for(len(place.cluster.nodes), within=60)
         pulls.wait_for(PULLS - pulls.all, within=300)
