@@ -117,13 +117,23 @@ class TestForeignObjects:
         foreign["metadata"]["labels"] = {}
         assert [problem.concern for problem in planned(SmallCluster(foreign)).problems] == [Concern.STORAGE]
 
-    def test_an_unused_name_may_be_taken(self) -> None:
-        """Without TLS a foreign Secret of the certificate's name is in nobody's way, and stays."""
-        foreign = {"kind": "Secret", "metadata": {"name": "team-certificate", "namespace": "registries"}}
+    @pytest.mark.parametrize(
+        ("spec", "kind", "name"),
+        [
+            ({"tls": {"mode": "Disabled"}}, "Secret", "team-certificate"),
+            ({"tls": {"mode": "Disabled"}}, "ConfigMap", "team-ca"),
+            ({"storage": {"claimName": "shared"}}, "PersistentVolumeClaim", "shared"),
+            ({"storage": {"claimName": "shared"}}, "PersistentVolumeClaim", "team-data"),
+            ({"nodeTrust": {"enabled": False}}, *ENTRY),
+        ],
+    )
+    def test_an_unused_name_may_be_taken(self, spec: Object, kind: str, name: str) -> None:
+        """What the registry does not make is in nobody's way, and stays."""
+        foreign = {"kind": kind, "metadata": {"name": name, "namespace": "registries"}, "status": {"phase": "Bound"}}
         cluster = SmallCluster(foreign)
-        result = cluster.converge(a_registry({"tls": {"mode": "Disabled"}}))
-        assert result.problems == ()
-        assert cluster.objects["Secret", "team-certificate"] == foreign
+        result = cluster.converge(a_registry(spec))
+        assert Reason.NAME_TAKEN not in [problem.reason for problem in result.problems]
+        assert cluster.objects[kind, name] == foreign
 
     def test_a_claim_that_was_kept_is_taken_over_with_its_size(self) -> None:
         """A registry of the same name finds its images again, and does not ask for a smaller volume."""

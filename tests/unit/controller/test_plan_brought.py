@@ -70,6 +70,15 @@ def test_a_lost_entry_comes_back(accident: Any, reason: Reason) -> None:
     assert parse(cluster.objects[ENTRY]) == parse(entry)
 
 
+def test_nodes_are_not_told_of_what_nobody_can_serve() -> None:
+    """With the copy lost as well there is no telling how to verify the registry: no entry rather than a wrong one."""
+    cluster = serving()
+    for key in (BROUGHT, COPY, ENTRY):
+        del cluster.objects[key]
+    cluster.converge(a_registry(SPEC))
+    assert cluster.writes == []
+
+
 def test_a_new_registry_waits_for_its_secret() -> None:
     """There is nothing to serve with, and no pod is started to fail for want of it."""
     cluster = SmallCluster()
