@@ -1,5 +1,6 @@
 """What the end-to-end tests share: the kind cluster with this checkout's operator in it, and a clean end."""
 
+import fcntl
 import re
 from collections.abc import Generator, Iterator
 
@@ -16,17 +17,19 @@ from tests.waiting import eventually
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """The cluster of `make cluster`, with every node turned on and open to pods."""
+def cluster() -> Iterator[Cluster]:
+    """The cluster of `make cluster`, with every node turned on and open to pods, and for one run at a time."""
     cluster = Cluster()
     if not cluster.kubeconfig.exists() or not cluster.nodes:
         pytest.exit("there is no cluster to test on: make it with `make cluster`", returncode=1)
-    for node in cluster.nodes:  # an interrupted run may have turned one off; to one that is on this does nothing
-        cluster.start_node(node)
-    eventually(cluster.healthy, within=120, every=1, what="every node is ready")
-    for node in cluster.nodes:
-        cluster.kubectl("uncordon", node)
-    return cluster
+    with (cluster.cache / "e2e.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for node in cluster.nodes:  # an interrupted run may have turned one off; to one that is on this does nothing
+            cluster.start_node(node)
+        eventually(cluster.healthy, within=120, every=1, what="every node is ready")
+        for node in cluster.nodes:
+            cluster.kubectl("uncordon", node)
+        yield cluster
 
 
 @pytest.fixture(scope="session")
