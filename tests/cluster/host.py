@@ -12,10 +12,12 @@ from tests.cluster.commands import CommandError, output
 
 GIB = 1 << 30
 GO = (1, 26)
-# What a cluster changes for the whole machine: Docker the first, the kubelets of its nodes the others.
+# What a cluster changes for the whole machine: Docker the first, the kubelets and the systemd of its nodes the others.
 SYSCTLS = (
-    *("net/ipv4/ip_forward", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"),
-    *("kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "net/netfilter/nf_conntrack_max"),
+    *("net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"),
+    *("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"),
+    *("kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes", "fs/file-max", "fs/nr_open"),
+    *("fs/protected_fifos", "fs/protected_hardlinks", "fs/protected_regular", "fs/protected_symlinks"),
 )
 
 
