@@ -91,10 +91,12 @@ def test_killed_after_any_write_a_changed_registry_comes_to_the_end_of_a_new_one
 
 @every_spec
 def test_a_steady_registry_gets_no_write(spec: str) -> None:
-    """Started anew, with no memory and other random numbers, the operator finds nothing to do."""
+    """Started anew, with no memory and other random numbers, the operator finds nothing to do, and nothing wrong."""
     steady = made(spec).as_it_is()
-    steady.converge(a_registry(SPECS[spec]), facts(chance=CHANCE))
+    planned = steady.converge(a_registry(SPECS[spec]), facts(chance=CHANCE))
     assert steady.writes == []
+    assert planned.problems == ()
+    assert planned.rollout.state == "complete"
 
 
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if "own claim, trusted" in spec])

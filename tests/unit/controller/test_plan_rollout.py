@@ -77,6 +77,18 @@ class TestRollout:
         cluster.converge(a_registry({"image": "another"}, generation=3), upgraded())
         assert rolled_out_for(cluster) == "spec"
 
+    def test_what_its_owner_asked_for_is_no_upgrade_because_it_had_to_wait(self) -> None:
+        """A change that waited for the rollout before it is still its owner's: it queues behind nobody."""
+        cluster = made()
+        cluster.reconcile(a_registry({"image": "one"}, generation=2))
+        cluster.reconcile(a_registry({"image": "two"}, generation=3))
+        assert cluster.status.observed_generation == 3
+        blocker = Blocker("registries/other", failing=True)
+        cluster.converge(a_registry({"image": "two"}, generation=3), facts(upgrade_blocker=blocker))
+        deployment = cluster.objects["Deployment", "team"]
+        assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "two"
+        assert rolled_out_for(cluster) == "spec"
+
     def test_an_upgrade_queues_behind_another_registry(self) -> None:
         """One registry at a time."""
         cluster = made()
@@ -178,7 +190,8 @@ class TestConfiguration:
     def test_a_pod_whose_change_has_to_wait_keeps_what_it_mounts(self, obstacle: Object, spec: Object) -> None:
         """It may have to start on another node at any time, while its successor queues or waits for something."""
         cluster = made()
-        # Noted before it could be done: what is left to do looks like an upgrade of the operator.
+        # As an upgrade of the operator, which queues: the owner asked for nothing, as far as the Deployment knows.
+        del cluster.objects["Deployment", "team"]["metadata"]["annotations"][names.ASKED]
         changed = a_registry(spec, generation=cluster.status.observed_generation)
         cluster.converge(changed, facts(**obstacle))
         assert len(configurations(cluster)) == 2

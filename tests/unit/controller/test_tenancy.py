@@ -75,6 +75,9 @@ class TestClaims:
         assert claim_user(a_registry(SHARED), a_world(a_body(SHARED))) == ""
 
 
+ARRIVED = {**a_condition("Progressing"), "reason": "NewReplicaSetAvailable"}
+
+
 class TestUpgrade:
     def test_one_at_a_time(self) -> None:
         """While another registry's upgrade is not complete, this one waits."""
@@ -91,10 +94,17 @@ class TestUpgrade:
         world = a_world(other=a_deployment(updated=0, rolled_out_for="upgrade", conditions=(condition,)))
         assert upgrade_blocker(a_registry(), world) == Blocker("registries/other", failing=True)
 
+    def test_a_stalled_registry_has_failed(self) -> None:
+        """Its status has the reason, an image that cannot be pulled for example, long before its deadline."""
+        body = a_body(name="other", created=EARLIER) | {"status": {"conditions": [a_condition("Stalled")]}}
+        world = a_world(body, other=a_deployment(updated=0, rolled_out_for="upgrade"))
+        assert upgrade_blocker(a_registry(), world) == Blocker("registries/other", failing=True)
+
     def test_what_does_not_block(self) -> None:
-        """A complete upgrade, an owner's own rollout, and the registry itself."""
+        """An upgrade that arrived, whatever became of its pod, an owner's own rollout, and the registry itself."""
         world = a_world(
-            done=a_deployment(rolled_out_for="upgrade"),
+            done=a_deployment(rolled_out_for="upgrade", conditions=(ARRIVED,)),
+            down_since=a_deployment(rolled_out_for="upgrade", available=0, conditions=(ARRIVED,)),
             owners=a_deployment(updated=0),
             team=a_deployment(updated=0, rolled_out_for="upgrade"),
         )
