@@ -36,6 +36,8 @@ TEMPLATE: Final = f"{GROUP}/template"
 """Annotation of a Deployment: hash of the pod template that we asked for."""
 ROLLED_OUT_FOR: Final = f"{GROUP}/rolled-out-for"
 """Annotation of a Deployment: `spec` when its owner asked for the last rollout, `upgrade` when a new operator did."""
+ASKED: Final = f"{GROUP}/asked"
+"""Annotation of a Deployment: hash of what its owner asks of its pods, by which the two are told apart."""
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 

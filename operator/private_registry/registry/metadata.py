@@ -23,6 +23,20 @@ def template_hash(template: dict[str, Any]) -> str:
     return _digest(template)
 
 
+def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
+    """Hash of what the owner of a registry, and what is `beside` it, asks of its pods.
+
+    As long as it stays the same, a change of the pods comes from the operator. Defaults are left out, so that a newer
+    operator, which may know more fields, finds it the same.
+    """
+    asked = registry.spec.model_dump(
+        mode="json",
+        exclude_defaults=True,
+        exclude={"service": True, "storage": {"size", "reclaim_policy"}, "node_trust": {"enabled", "node_selector"}},
+    )
+    return _digest({"spec": {part: value for part, value in asked.items() if value}, "beside": list(beside)})
+
+
 def applied_hash(obj: dict[str, Any]) -> str:
     """Hash of an object as we apply it, whether or not it already carries this hash as an annotation."""
     annotations = obj["metadata"].get("annotations", {})

@@ -99,6 +99,18 @@ def is_complete(deployment: Object) -> bool:
     )
 
 
+def has_arrived(deployment: Object) -> bool:
+    """Whether the newest template was rolled out, whatever has become of its pods since.
+
+    The Deployment's controller says so once (deployment/util, NewReplicaSetAvailable) and until the next template.
+    """
+    status = deployment.get("status") or {}
+    return status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0) and any(
+        each["type"] == "Progressing" and each.get("reason") == "NewReplicaSetAvailable"
+        for each in status.get("conditions") or []
+    )
+
+
 def is_available(deployment: Object | None) -> bool:
     """Whether some pod of the Deployment is ready, of whichever template."""
     return bool(deployment and (deployment.get("status") or {}).get("availableReplicas", 0) > 0)

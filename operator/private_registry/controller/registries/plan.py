@@ -32,6 +32,7 @@ from private_registry.registry.configuration import configuration, http_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 from private_registry.registry.image_proof import image_proof_pod
+from private_registry.registry.metadata import asked_hash
 from private_registry.registry.service import service
 from private_registry.trust import entry as trust
 from private_registry.trust import publish
@@ -244,8 +245,9 @@ class _Draft:
         annotations = desired["metadata"]["annotations"]
         before = (live["metadata"].get("annotations") or {}) if live else {}
         annotations[names.ROLLED_OUT_FOR] = before.get(names.ROLLED_OUT_FOR, "spec")
+        annotations[names.ASKED] = self._asked()
         if live and before.get(names.TEMPLATE) != annotations[names.TEMPLATE]:
-            is_upgrade = registry.generation == registry.status.observed_generation
+            is_upgrade = before.get(names.ASKED, annotations[names.ASKED]) == annotations[names.ASKED]
             if self._rollout.busy:
                 self.waiting = "the rollout before the next one"
                 return
@@ -260,6 +262,12 @@ class _Draft:
             pod = image_proof_pod(registry, image=image, node_name=self._rollout.prove_on)
             if not any(each["metadata"]["name"] == pod["metadata"]["name"] for each in self._seen.pods):
                 self._writes.append(Create(pod))
+
+    def _asked(self) -> str:
+        """Hash of all that the pods depend on and that no operator decides."""
+        service = self._seen.get(kinds.SERVICE, self._registry.name)
+        brought = self._serving.fingerprint if self._serving and self._registry.spec.tls.mode == "Secret" else ""
+        return asked_hash(self._registry, brought, *cluster_ips(service), *load_balancer_hosts(service))
 
     def entry(self, addresses: tuple[str, ...]) -> None:
         registry, facts = self._registry, self._facts

@@ -9,9 +9,9 @@ from typing import Any
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import diagnosis
-from private_registry.controller.health.rollout import is_complete
+from private_registry.controller.health.rollout import has_arrived
 from private_registry.controller.registries.plan import Blocker
-from private_registry.controller.world import World
+from private_registry.controller.world import World, is_true
 
 Object = dict[str, Any]
 
@@ -39,12 +39,16 @@ def claim_user(registry: PrivateRegistry, world: World) -> str:
 
 
 def upgrade_blocker(registry: PrivateRegistry, world: World) -> Blocker | None:
-    """Another registry that an upgrade of the operator is rolling, or has failed to roll."""
+    """Another registry that an upgrade of the operator is rolling, or has failed to roll.
+
+    One whose pod has become unavailable since is its own affair: it would hold up every renewal of a certificate.
+    """
     for key, deployment in sorted(world.deployments.items()):
         annotations = deployment["metadata"].get("annotations") or {}
-        if key != registry.key and annotations.get(names.ROLLED_OUT_FOR) == "upgrade" and not is_complete(deployment):
+        if key != registry.key and annotations.get(names.ROLLED_OUT_FOR) == "upgrade" and not has_arrived(deployment):
             problem = diagnosis.of_deployment(deployment) or diagnosis.of_progress(deployment)
-            return Blocker(key, failing=problem is not None)
+            stalled = is_true(world.registries.get(key, {}), "Stalled")
+            return Blocker(key, failing=problem is not None or stalled)
     return None
 
 
