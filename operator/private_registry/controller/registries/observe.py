@@ -40,10 +40,16 @@ class Observed:
 
     def with_written(self, obj: Object) -> "Observed":
         """As it is after this object was written."""
+        if obj["kind"] == kinds.POD.kind:
+            return replace(self, pods=(*self.pods, obj))
         return replace(self, objects={**self.objects, (obj["kind"], obj["metadata"]["name"]): obj})
 
     def without(self, obj: Object) -> "Observed":
         """As it is after this object was deleted."""
+        if obj["kind"] == kinds.POD.kind:
+            return replace(
+                self, pods=tuple(pod for pod in self.pods if pod["metadata"]["uid"] != obj["metadata"]["uid"])
+            )
         gone = (obj["kind"], obj["metadata"]["name"])
         return replace(self, objects={key: value for key, value in self.objects.items() if key != gone})
 
