@@ -27,6 +27,7 @@ WAITS: Mapping[str, float] = {
     "controller.health.diagnosis.UNSCHEDULED_FOR": 2.0,
     "controller.registries.loop.LOST_NODE": 6.0,
     "controller.registries.loop.AGAIN": 1.0,
+    "controller.registries.loop.BUSY": 1.0,
 }
 
 
