@@ -3,6 +3,7 @@
 Everything here goes past the agents, through `docker exec`: it is the witness against them.
 """
 
+import itertools
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,6 @@ find . -type f -exec sha256sum {} +
 _PULL = """
 while read -r image; do
     if said=$(crictl pull "$image" 2>&1); then echo pulled; else echo "failed: $image:" $said; fi
-    crictl rmi "$image" >/dev/null 2>&1
 done
 """
 
@@ -114,12 +114,14 @@ def _pull_on(node: str, images: Sequence[str], pulls: Pulls, stopped: threading.
         assert process.stdin
         assert process.stdout
         while not stopped.is_set():
-            for image in images:
-                if stopped.is_set():
-                    break
+            pulled = []
+            for image in itertools.takewhile(lambda _: not stopped.is_set(), images):
                 process.stdin.write(f"{image}\n")
                 process.stdin.flush()
                 pulls.hear(process.stdout.readline())
+                pulled.append(image)
+            # The runtime keeps nothing of them, so that the next round is no different.
+            subprocess.run(["docker", "exec", node, "crictl", "rmi", *pulled], check=False, capture_output=True)
         process.stdin.close()
 
 
