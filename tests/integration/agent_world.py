@@ -2,22 +2,14 @@
 
 import asyncio
 import contextlib
-import gzip
-import hashlib
-import io
 import itertools
-import json
-import ssl
 import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from private_registry import pki
 from private_registry.agent.cri.client import Answer, Cri
@@ -30,6 +22,7 @@ from tests.certificates import a_certificate
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
 from tests.integration.agent_node import Agent, NodeContainerd
+from tests.integration.pushing import push
 from tests.registries import a_registry
 from tests.waiting import aeventually
 
@@ -66,36 +59,7 @@ class Served:
 
     async def push(self, repository: str) -> None:
         """Put an image of one layer into the registry, as `repository:v1`."""
-        content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w") as tar:
-            tar.addfile(tarfile.TarInfo("hello"))
-        layer = content.getvalue()
-        diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
-        config = json.dumps(
-            {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
-        ).encode()
-        kind = "application/vnd.oci.image"
-        unverified = ssl._create_unverified_context()
-        connector = aiohttp.TCPConnector(ssl=unverified)
-        async with aiohttp.ClientSession(self.server.url, connector=connector, raise_for_status=True) as session:
-            blobs = []
-            for media_type, blob in (
-                (f"{kind}.config.v1+json", config),
-                (f"{kind}.layer.v1.tar+gzip", gzip.compress(layer)),
-            ):
-                digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
-                blobs.append({"mediaType": media_type, "digest": digest, "size": len(blob)})
-                async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
-                    location = begun.headers["Location"]
-                await session.put(location, params={"digest": digest}, data=blob)
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": f"{kind}.manifest.v1+json",
-                "config": blobs[0],
-                "layers": blobs[1:],
-            }
-            headers = {"Content-Type": f"{kind}.manifest.v1+json"}
-            await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=headers)
+        await push(self.server.url, repository)
 
 
 class World:
