@@ -172,7 +172,7 @@ def alone(cache: Path) -> Iterator[None]:
         except BlockingIOError:
             print("waiting for another run", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        host.unmount_below(cache / "tmp")
+        host.unmount(cache / "tmp")
         shutil.rmtree(cache / "tmp", ignore_errors=True)
         (cache / "tmp").mkdir(exist_ok=True)
         yield

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.commands import CommandError, output, run, tail
-from tests.cluster.host import unmount_below
+from tests.cluster.host import unmount
 from tests.waiting import eventually
 
 PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdebstrap"}  # program: Debian package
@@ -180,7 +180,7 @@ def _clear_up(cache: Path) -> None:
     if left_behind():
         return
     for directory in (EXEC_ROOT, cache / "docker" / "data"):
-        unmount_below(directory)
+        unmount(directory)
     shutil.rmtree(EXEC_ROOT, ignore_errors=True)
 
 

@@ -141,11 +141,11 @@ def without_docker(rules: str, forward: str) -> str:
     return re.sub(r"^(\*filter\n(?:.*\n)*?:FORWARD) \w+", rf"\1 {forward}", "".join(kept), flags=re.MULTILINE)
 
 
-def unmount_below(directory: Path) -> None:
-    """Unmount what is mounted below `directory`, innermost first (a process that was killed has unmounted nothing)."""
-    below = f"{directory.resolve()}/"
-    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in sorted((each for each in mounted if each.startswith(below)), reverse=True):
+def unmount(directory: Path) -> None:
+    """Unmount `directory` and what is mounted below it, innermost first: what was killed has unmounted nothing."""
+    top = directory.resolve()
+    mounted = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted((each for each in mounted if each.is_relative_to(top)), reverse=True):
         subprocess.run(["umount", "--lazy", point], check=True)
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster import versions
-from tests.cluster.host import unmount_below
+from tests.cluster.host import unmount
 from tests.cluster.processes.process import Process, program
 
 
@@ -110,8 +110,8 @@ class Containerd:
     def stop(self) -> None:
         """End it; images and configuration stay, and `start` serves them again on the same socket."""
         self.process.stop()
-        unmount_below(self.root)
-        unmount_below(self._short)
+        unmount(self.root)
+        unmount(self._short)
 
     def restart(self) -> None:
         """Stop it and start it again. Raises NotReadyError."""
