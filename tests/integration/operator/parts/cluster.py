@@ -48,12 +48,12 @@ class Cluster:
         self.operator = operator
         self.namespace = f"team-{next(_number)}"
         mirror = Mirror(kube)
-        proxy = Proxy(mirror, self.namespace)
+        self.proxy = Proxy(mirror, self.namespace)
         self.provisioner = Provisioner(mirror, kube, self.namespace, directory / "volumes")
-        self.kubelet = Kubelet(mirror, kube, self.provisioner, proxy, self.namespace, directory)
+        self.kubelet = Kubelet(mirror, kube, self.provisioner, self.proxy, self.namespace, directory)
         self.agents = Agents(mirror, kube, names.AGENTS_NAMESPACE)
         self._mirror = mirror
-        self._parts = (mirror, proxy, self.provisioner, self.kubelet, self.agents)
+        self._parts = (mirror, self.proxy, self.provisioner, self.kubelet, self.agents)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:

@@ -6,6 +6,7 @@ themselves 10.97.x.y, because the API server takes no loopback address in an End
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "endpointslices", "Endpoi
 
 Address = tuple[str, int]
 
+_IPV6_FREEBIND = 78
+"""Of linux/in6.h; Python has no name for it."""
+
 
 def on_loopback(pod_ip: str) -> str:
     """Where a pod of this address is found."""
@@ -27,6 +31,8 @@ class Proxy:
     """The Services of one namespace, as the EndpointSlices say: who is ready serves, else who is leaving still may."""
 
     def __init__(self, mirror: Mirror, namespace: str) -> None:
+        self.ipv6 = False
+        """Whether the Services' IPv6 range is on loopback as well, which takes a route."""
         self._mirror = mirror
         self._services = mirror.follow(kinds.SERVICE, namespace)
         self._slices = mirror.follow(ENDPOINT_SLICE, namespace)
@@ -57,7 +63,7 @@ class Proxy:
         for address in self._servers.keys() - routes.keys():
             self._servers.pop(address).close()
         for address in routes.keys() - self._servers.keys():
-            self._servers[address] = await asyncio.start_server(self._accept(address), *address)
+            self._servers[address] = await asyncio.start_server(self._accept(address), sock=_bound(address))
 
     def _routes(self) -> Iterator[tuple[Address, Address]]:
         for name, service in self._services.objects.items():
@@ -67,10 +73,10 @@ class Proxy:
                 if each["metadata"]["labels"].get("kubernetes.io/service-name") == name
             ]
             for port in service["spec"].get("ports") or []:
-                if (cluster_ip := service["spec"].get("clusterIP")) and (
-                    target := _target(slices, port.get("name", ""))
-                ):
-                    yield (cluster_ip, port["port"]), target
+                if target := _target(slices, port.get("name", "")):
+                    for cluster_ip in service["spec"].get("clusterIPs") or []:
+                        if self.ipv6 or ":" not in cluster_ip:
+                            yield (cluster_ip, port["port"]), target
 
     def _accept(self, address: Address) -> Any:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,6 +89,17 @@ class Proxy:
             self._connections.discard(task)
 
         return accept
+
+
+def _bound(address: Address) -> socket.socket:
+    ipv6 = ":" in address[0]
+    bound = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if ipv6:
+        # A route alone makes an address one's own to receive for, but not to bind to.
+        bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+    bound.bind(address)
+    return bound
 
 
 def _target(slices: list[dict[str, Any]], port_name: str) -> Address | None:
