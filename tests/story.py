@@ -18,12 +18,12 @@ ROOT = Path(__file__).parent.parent
 REPOSITORY, TAG = "busybox", "v1"
 
 _TREE = """
-import hashlib, pathlib
+import hashlib, pathlib, stat
 root = pathlib.Path("/host/etc/containerd/certs.d")
 for path in sorted([pathlib.Path("/host/etc/hosts"), root, *root.rglob("*")]):
     if path.exists():
         content = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "directory"
-        print(oct(path.lstat().st_mode), content, path.relative_to("/host"))
+        print(f"{stat.S_IMODE(path.lstat().st_mode):o}", content, path.relative_to("/host"))
 """
 """Run in an agent: every file and directory by which its node's containerd finds registries, with mode and hash."""
 
@@ -129,7 +129,8 @@ class Story:
             return True
 
         eventually(all_trusted, within=5, what="every NodeTrust says so too")
-        return self.kubectl("get", "privateregistries,nodetrusts", "-A")
+        node, tree = next(iter(self.node_trees().items()))
+        return f"{self.kubectl('get', 'privateregistries,nodetrusts', '-A')}\n{node} has now:\n{tree}"
 
     def empty_catalog(self) -> str:
         body = self.registry.ask("GET", "/v2/_catalog").body
