@@ -183,7 +183,13 @@ def a_pod(
     last_state: Object | None = None,
 ) -> Object:
     """A pod of the registry; `state` is its container's, `scheduled` for how many seconds its node is known."""
-    container = {"image": IMAGE, "state": state or {"running": {}}, "lastState": last_state or {}}
+    # The runtime has another name for the same image.
+    container = {
+        "name": "registry",
+        "image": "docker.io/library/registry:other-tag",
+        "state": state or {"running": {}},
+        "lastState": last_state or {},
+    }
     conditions = [a_condition("Ready", str(ready)), a_condition("PodScheduled", since=scheduled)]
     return {
         "apiVersion": "v1",
@@ -195,7 +201,7 @@ def a_pod(
             "labels": labels(),
             "annotations": {names.TEMPLATE: template},
         },
-        "spec": {"nodeName": node, "containers": [{"image": IMAGE}]},
+        "spec": {"nodeName": node, "containers": [{"name": "registry", "image": IMAGE}]},
         "status": {"containerStatuses": [container], "conditions": conditions},
     }
 

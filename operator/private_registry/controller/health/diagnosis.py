@@ -39,7 +39,9 @@ def of_pod(pod: Object, now: datetime) -> Problem | None:
 
 
 def _of_container(state: Object, pod: Object) -> Problem | None:
-    image = state.get("image") or pod["spec"]["containers"][0]["image"]
+    # As it was asked for: the name in the state may be any other that the runtime has for the same image.
+    asked = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
+    image = asked[state["name"]]
     waiting = (state.get("state") or {}).get("waiting") or {}
     ended = (state.get("state") or {}).get("terminated") or (state.get("lastState") or {}).get("terminated") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
