@@ -1,7 +1,6 @@
 """The operator's process: lead, read the CA, reconcile until told to stop."""
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import signal
@@ -106,7 +105,6 @@ async def _lead(
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)
     registries, fleet_engine = Engine("registry", loop.reconcile), Engine("fleet", fleet.reconcile)
     watches = handlers.Watches(world, registries, fleet_engine)
-    stopped = asyncio.Event()
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)
@@ -115,18 +113,18 @@ async def _lead(
         fleet_engine.wake(fleet_room.KEY)
         status.ready = True
 
+    ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=handlers.settings(),
         clusterwide=True,
         standalone=True,
-        stop_flag=stopped,
         # Not left to kopf, which asks for the user's name: in a pod the user is a number without one.
         identity=cast("Any", identity),
     )
     # Again: kopf has taken the signals for itself, and would end before the engines do.
     _stop_at_signals(stop)
-    operator = asyncio.create_task(kopf.run_tasks(tasks), name="kopf")
+    operator = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours), name="kopf")
     keeper = asyncio.create_task(lease.keep(), name="lease")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -138,10 +136,9 @@ async def _lead(
         await fleet_engine.stop()
         keeper.cancel()
         stopping.cancel()
-        stopped.set()
-        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-            async with asyncio.timeout(10):
-                await operator
+        # Told to stop, kopf would wait five seconds for every task there is; nothing of it is worth that.
+        operator.cancel()
+        await asyncio.wait({operator}, timeout=10)
     for task in done:
         if task is not stopping:
             task.result()
