@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import kopf
 
-from private_registry.api.conditions import Type, find
+from private_registry.api.conditions import Reason, Type, find
 from private_registry.api.registry import RegistryStatus
 
 _REPORTED = (Type.READY, Type.STALLED)
@@ -27,6 +27,7 @@ def post_transitions(body: dict[str, Any], old: RegistryStatus, new: RegistrySta
         was, now = (each is not None and each.status == "True" for each in (before, after))
         if kind is Type.READY and was != now and after:
             message = after.message or f"serves at {new.host}; {new.nodes.summary} nodes trust it"
-            post(body, reason=after.reason if now else f"Not{kind}", message=message, warning=not now)
+            as_asked = now or after.reason is Reason.DELETING
+            post(body, reason=after.reason if as_asked else f"Not{kind}", message=message, warning=not as_asked)
         if kind is Type.STALLED and now and after and (before is None or before.reason != after.reason):
             post(body, reason=after.reason, message=after.message, warning=True)
