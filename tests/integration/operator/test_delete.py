@@ -27,6 +27,7 @@ async def test_the_order_of_a_deletion(cluster: Cluster) -> None:
     own = [index for index, (user, _) in enumerate(requests) if user == cluster.operator.user]
     deleted = [index for index in own if made[index].startswith("delete ") and index != entry]
     released = made.index(f"patch privateregistries {cluster.namespace}/team")
+    assert (await cluster.until_event("Deleting")).startswith("nodes undo their trust: ")
     assert entry < min(undone)
     assert max(undone) < min(deleted)
     assert max(deleted) < released

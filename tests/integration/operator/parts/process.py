@@ -28,6 +28,7 @@ WAITS: Mapping[str, float] = {
     "controller.registries.loop.LOST_NODE": 6.0,
     "controller.registries.loop.AGAIN": 1.0,
     "controller.registries.loop.BUSY": 1.0,
+    "controller.registries.loop.GATHER": 0.5,
 }
 
 
