@@ -6,6 +6,7 @@ Ends with status 1 at the first thing that is not true.
 """
 
 import argparse
+import subprocess
 import sys
 import textwrap
 import time
@@ -60,6 +61,11 @@ def _theirs(arguments: argparse.Namespace) -> int:
     print("At its end all of it is removed.")
     if not arguments.yes and input("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
         return 1
+    if subprocess.run(
+        ["docker", "image", "inspect", versions.BUSYBOX_IMAGE], capture_output=True, check=False
+    ).returncode:
+        subprocess.run(["docker", "pull", "--quiet", versions.PUBLISHED_BUSYBOX_IMAGE], check=True)
+        subprocess.run(["docker", "tag", versions.PUBLISHED_BUSYBOX_IMAGE, versions.BUSYBOX_IMAGE], check=True)
     return _tell([*story.steps(), Step("Uninstall", "make uninstall", story.uninstall)])
 
 
