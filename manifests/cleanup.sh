@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${IMAGE:?names the image of the operator, for example IMAGE=registry.example.com/private-registry-operator:0.1.0}"
 
-kubectl() { "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
+kubectl() { command "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
 
 if [ -n "$(kubectl --namespace=private-registry-nodes get --ignore-not-found --output=name daemonset/private-registry-agent)" ]; then
   echo "The agents are still installed, and would write everything anew: make uninstall." >&2

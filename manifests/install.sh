@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${IMAGE:?names the image of operator and agents, for example IMAGE=registry.example.com/private-registry-operator:0.1.0}"
 
-kubectl() { "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
+kubectl() { command "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
 
 minor=$(kubectl get --raw /version | grep -o '"minor": *"[0-9]*' | grep -o '[0-9]*$')
 if [ "$minor" -lt 30 ]; then

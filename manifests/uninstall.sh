@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 timeout=${TIMEOUT:-180}
 
-kubectl() { "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
+kubectl() { command "${KUBECTL:-kubectl}" ${CONTEXT:+--context="$CONTEXT"} "$@"; }
 
 installed() { [ -n "$(kubectl get --ignore-not-found --output=name "crd/$1.privateregistry.dev")" ]; }
 

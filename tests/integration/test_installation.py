@@ -3,6 +3,7 @@
 There is no kubelet and no agent: the tests say in their place that a pod runs, and what a node trusts.
 """
 
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,12 +29,17 @@ class Make:
     """`make TARGET NAME=value...` in the background, with what it prints in a file."""
 
     def __init__(self, cluster: ControlPlane, target: str, **variables: str) -> None:
-        settings = {"KUBECONFIG": str(cluster.kubeconfig), "KUBECTL": str(cluster.kubectl), "TIMEOUT": str(WITHIN)}
+        settings = {"KUBECONFIG": str(cluster.kubeconfig), "TIMEOUT": str(WITHIN)}
         assignments = [f"{name}={value}" for name, value in {**settings, **variables}.items()]
         self._output = cluster.kubeconfig.with_name(f"{target}.log")
         with self._output.open("wb") as log:
             self._process = subprocess.Popen(
-                ["make", "-f", "manifests/manifests.mk", target, *assignments], cwd=ROOT, stdout=log, stderr=log
+                ["make", "-f", "manifests/manifests.mk", target, *assignments],
+                cwd=ROOT,
+                # The kubectl that is found when nothing names one.
+                env={**os.environ, "PATH": f"{cluster.kubectl.parent}:{os.environ['PATH']}"},
+                stdout=log,
+                stderr=log,
             )
 
     @property
