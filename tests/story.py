@@ -96,7 +96,7 @@ class Story:
         ]
 
     def install(self) -> str:
-        self._make("install", IMAGE=self.image, REGISTRY_IMAGE=self.registry_image)
+        self.make("install", IMAGE=self.image, REGISTRY_IMAGE=self.registry_image)
         ours = "--selector=app.kubernetes.io/part-of=private-registry-operator"
         return "\n".join(
             self.kubectl("get", "deployments,daemonsets", f"--namespace={namespace}", ours).rstrip()
@@ -172,7 +172,7 @@ class Story:
         return "\n".join([said.strip(), *shown])
 
     def uninstall(self) -> str:
-        said = self._make("uninstall")
+        said = self.make("uninstall")
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s")
         return said
 
@@ -183,8 +183,8 @@ class Story:
             for node, pod in sorted(self.kubectl.agents().items())
         }
 
-    def _make(self, script: str, **variables: str) -> str:
-        """What `make install` and `make uninstall` do."""
+    def make(self, script: str, **variables: str) -> str:
+        """What `make install`, `make uninstall` and `make cleanup` do."""
         done = subprocess.run(
             [ROOT / "manifests" / f"{script}.sh"],
             env={**self.kubectl.environment(), **variables},

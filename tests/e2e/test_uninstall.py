@@ -14,7 +14,6 @@ from tests.kubectl import AGENTS, OPERATOR, Kubectl
 from tests.story import ROOT, Story
 from tests.waiting import eventually
 
-CLEANUP = "private-registry-cleanup"
 PARTS = tuple(
     f"--filename={ROOT / 'manifests' / part}.yaml" for part in ("operator", "agents", "rbac", "policies", "namespaces")
 )
@@ -75,7 +74,7 @@ def test_definitions_that_were_deleted_with_it_are_applied_again(way_out: Place,
 
 
 def test_nodes_are_cleaned_when_the_operator_is_gone_for_good(way_out: Place, bare: nodes.Tree) -> None:
-    """The clean-up manifest stands alone: on every node it removes what carries our mark, and nothing else."""
+    """`make cleanup` stands alone: on every node it removes what carries our mark, and nothing else."""
     kubectl = way_out.kubectl
     registry = way_out.registry()
     trusting = nodes.trees(way_out.cluster)
@@ -84,17 +83,9 @@ def test_nodes_are_cleaned_when_the_operator_is_gone_for_good(way_out: Place, ba
     kubectl("patch", "privateregistry", registry.name, registry.at, "--type=merge", no_finalizer)
     _wait_gone(kubectl, "crd/privateregistries.privateregistry.dev")
     assert not nodes.changes(trusting, nodes.trees(way_out.cluster))
-    manifest = re.sub(
-        r"image: private-registry-operator:\S+",
-        f"image: {versions.OPERATOR_IMAGE}",
-        kubectl("kustomize", str(ROOT / "manifests" / "cleanup")),
-    )
-    kubectl.apply(manifest)
-    try:
-        kubectl("rollout", "status", f"daemonset/{CLEANUP}", f"--namespace={CLEANUP}", "--timeout=120s")
-        assert not nodes.changes(bare, nodes.trees(way_out.cluster))
-    finally:
-        kubectl("delete", "--filename=-", stdin=manifest)
+    said = Story(kubectl, versions.OPERATOR_IMAGE).make("cleanup", IMAGE=versions.OPERATOR_IMAGE)
+    assert "Every node is as it was" in said
+    assert not nodes.changes(bare, nodes.trees(way_out.cluster))
 
 
 def _delete_everything(kubectl: Kubectl) -> None:
