@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster import versions
-from tests.cluster.host import unmount_below
+from tests.cluster.host import unmount
 from tests.cluster.processes import Containerd, Process
 from tests.cluster.processes.containerd import configuration
 from tests.cluster.processes.process import free_port, program
@@ -82,7 +82,7 @@ class NodeContainerd(Containerd):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        unmount_below(self.host_root)
+        unmount(self.host_root)
         shutil.rmtree(self.host_root)
 
 
