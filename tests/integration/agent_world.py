@@ -179,12 +179,13 @@ class World:
         rows = (await self.status()).get("registries") or []
         return next((row for row in rows if row["registry"] == key), None)
 
-    async def until(self, key: str, reason: str, *, within: float = 20) -> dict[str, Any]:
-        """Wait until the node says this of a registry, and return all that it says of it."""
+    async def until(self, key: str, reason: str, *, saying: str = "", within: float = 20) -> dict[str, Any]:
+        """Wait until the node says this of a registry, and in these words; return all that it says of it."""
 
         async def said() -> dict[str, Any]:
             row = await self.row(key) or {}
             assert row.get("reason") == reason, row
+            assert saying in row["message"], row
             return row
 
         return await aeventually(said, within=within, every=0.05, what=f"{self.name} says {reason} of {key}")

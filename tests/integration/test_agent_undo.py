@@ -103,8 +103,7 @@ class TestMeant:
             await asyncio.to_thread(output, "chattr", "+i", stuck.parent)
             try:
                 await world.withdraw(team)
-                row = await world.until(team.key, "Undoing")
-                assert "cannot be removed: Operation not permitted" in row["message"]
+                await world.until(team.key, "Undoing", saying="cannot be removed: Operation not permitted")
                 assert stuck.exists()
             finally:
                 await asyncio.to_thread(output, "chattr", "-i", stuck.parent)
