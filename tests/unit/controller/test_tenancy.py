@@ -38,6 +38,12 @@ class TestHosts:
         assert taken_hosts(a_registry(WITH_HOST, name="one"), a_world(one, two)) == {}
         assert taken_hosts(a_registry(WITH_HOST, name="two"), a_world(one, two)) == {HOST: "registries/one"}
 
+    def test_of_two_of_the_same_second_the_one_that_runs_has_it(self) -> None:
+        """A newcomer that comes at once, with a name that sorts first, takes nothing away."""
+        world = a_world(a_body(WITH_HOST, name="one"), a_body(WITH_HOST, name="two"), two=a_deployment())
+        assert taken_hosts(a_registry(WITH_HOST, name="one"), world) == {HOST: "registries/two"}
+        assert taken_hosts(a_registry(WITH_HOST, name="two"), world) == {}
+
     def test_of_two_older_ones_the_oldest_is_named(self) -> None:
         """The message tells who has it, and that is one."""
         oldest = a_body(WITH_HOST, name="z", created="2024-01-01T00:00:00Z")
@@ -59,6 +65,17 @@ class TestClaims:
     def test_a_younger_one_does_not(self) -> None:
         """The one that runs is not disturbed."""
         assert claim_user(a_registry(SHARED), a_world(a_body(SHARED, name="x", created=LATER))) == ""
+
+    def test_of_two_of_the_same_second_the_one_that_runs_has_it(self) -> None:
+        """Its volume has images already, whatever the names are."""
+        world = a_world(a_body(SHARED, name="a"), a_body(SHARED, name="b"), b=a_deployment())
+        assert claim_user(a_registry(SHARED, name="a"), world) == "registries/b"
+        assert claim_user(a_registry(SHARED, name="b"), world) == ""
+
+    def test_a_younger_one_that_runs_does_not(self) -> None:
+        """A Deployment that somebody deleted does not cost its registry the claim."""
+        younger = a_world(a_body(SHARED, name="x", created=LATER), x=a_deployment())
+        assert claim_user(a_registry(SHARED), younger) == ""
 
     def test_a_claim_of_the_operators_making_is_its_registrys(self) -> None:
         """Naming the claim of the registry next door does not share it."""

@@ -1,6 +1,7 @@
 """What registries owe each other: hosts, claims and turns that only one can have. Pure.
 
-The older object wins, by creation and then by name, so that nobody loses what he has to a newcomer.
+The older object wins, so that nobody loses what he has to a newcomer. Creation is told in seconds: of two made in the
+same one, that which has a Deployment already was first; while neither has, their names decide.
 """
 
 from collections.abc import Mapping
@@ -19,21 +20,18 @@ Object = dict[str, Any]
 def taken_hosts(registry: PrivateRegistry, world: World) -> Mapping[str, str]:
     """The additional hosts of older registries, with the key of the registry that has each."""
     taken: dict[str, str] = {}
-    for key, body in sorted(world.registries.items(), key=lambda item: _age(item[1])):
-        if key != registry.key and _age(body) < (registry.created, registry.key):
-            for host in ((body.get("spec") or {}).get("nodeTrust") or {}).get("additionalHosts") or []:
-                taken.setdefault(host, key)
+    for key in _older(registry, world):
+        for host in (_spec(world, key).get("nodeTrust") or {}).get("additionalHosts") or []:
+            taken.setdefault(host, key)
     return taken
 
 
 def claim_user(registry: PrivateRegistry, world: World) -> str:
     """Key of an older registry of the namespace with this one's claim; empty when there is none."""
-    for key, body in sorted(world.registries.items(), key=lambda item: _age(item[1])):
-        if body["metadata"]["namespace"] != registry.namespace or key == registry.key:
-            continue
-        storage = (body.get("spec") or {}).get("storage") or {}
-        claim = storage.get("claimName") or names.claim(body["metadata"]["name"])
-        if claim == registry.claim_name and _age(body) < (registry.created, registry.key):
+    for key in _older(registry, world):
+        metadata = world.registries[key]["metadata"]
+        claim = (_spec(world, key).get("storage") or {}).get("claimName") or names.claim(metadata["name"])
+        if metadata["namespace"] == registry.namespace and claim == registry.claim_name:
             return key
     return ""
 
@@ -52,6 +50,16 @@ def upgrade_blocker(registry: PrivateRegistry, world: World) -> Blocker | None:
     return None
 
 
-def _age(body: Object) -> tuple[str, str]:
-    metadata = body["metadata"]
-    return metadata.get("creationTimestamp", ""), names.key(metadata["namespace"], metadata["name"])
+def _older(registry: PrivateRegistry, world: World) -> list[str]:
+    """Keys of the registries that come before this one, the oldest first."""
+
+    def age(key: str, created: str) -> tuple[str, bool, str]:
+        return created, key not in world.deployments, key
+
+    ages = {key: age(key, body["metadata"].get("creationTimestamp", "")) for key, body in world.registries.items()}
+    own = age(registry.key, registry.created)
+    return sorted((key for key in ages if key != registry.key and ages[key] < own), key=ages.__getitem__)
+
+
+def _spec(world: World, key: str) -> Object:
+    return world.registries[key].get("spec") or {}
