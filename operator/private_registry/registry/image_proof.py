@@ -15,9 +15,6 @@ from private_registry.registry.pod import CONTAINER_SECURITY, pod_spec, quantiti
 COMPONENT = "image-proof"
 """Another component than `registry`, or the Service would send clients here."""
 
-DEADLINE_SECONDS = 300
-"""For pulling the image and printing its version; the kubelet ends the pod then."""
-
 
 def image_proof_pod(registry: PrivateRegistry, *, image: str, node_name: str) -> dict[str, Any]:
     """The pod, bound to its node. It succeeds when `image` can be pulled there and is a registry."""
@@ -35,7 +32,6 @@ def image_proof_pod(registry: PrivateRegistry, *, image: str, node_name: str) ->
         | {
             "nodeName": node_name,
             "restartPolicy": "Never",
-            "activeDeadlineSeconds": DEADLINE_SECONDS,
             "containers": [
                 {
                     "name": COMPONENT,

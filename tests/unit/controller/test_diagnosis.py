@@ -135,6 +135,16 @@ class TestPod:
         assert IMAGE in problem.message
         assert "node other" in problem.message
 
+    def test_a_proof_that_the_node_ended_says_nothing_of_the_image(self) -> None:
+        """An evicted pod proves nothing, so it is to be tried again, and not the image to be changed."""
+        pod = a_proof_pod("Failed")
+        pod["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        assert diagnosis.of_failed_proof(pod) == Problem(
+            Reason.POD_CANNOT_START,
+            f"node other ended the pod {pod['metadata']['name']}, which tries the image {IMAGE} there (Evicted): "
+            "The node was low on resource: memory; delete that pod to have it tried again",
+        )
+
 
 class TestDeployment:
     def test_pods_that_the_server_refuses(self) -> None:

@@ -133,8 +133,15 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def of_failed_proof(pod: Object) -> Problem:
-    """A pod that was to prove an image, and ended otherwise."""
+    """A pod that was to prove an image, and ended otherwise: by its program, or by the kubelet (evicted, shut down)."""
     image, node = pod["spec"]["containers"][0]["image"], pod["spec"].get("nodeName", "")
+    status = pod["status"]
+    if reason := status.get("reason"):
+        return Problem(
+            Reason.POD_CANNOT_START,
+            f"node {node} ended the pod {pod['metadata']['name']}, which tries the image {image} there ({reason}): "
+            f"{status.get('message', 'no message').rstrip('.')}; delete that pod to have it tried again",
+        )
     return Problem(
         Reason.NO_REGISTRY_IMAGE,
         f"`registry --version` of the image {image} failed on node {node}: spec.image must be the CNCF distribution "
