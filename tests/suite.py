@@ -2,12 +2,15 @@
 
     python -m tests.suite [STAGE ...]
 
-Stops at the first stage that fails, with its exit status.
+Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
+compute: the lines of each then begin with its name.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 PYTEST = (sys.executable, "-m", "pytest", "--durations=8", "--durations-min=2")
@@ -22,37 +25,67 @@ class Stage:
 
 
 STAGES = (
-    Stage("check", ("make", "--no-print-directory", "check")),
-    Stage("unit", (*PYTEST, "tests/unit")),
-    Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--oldest")),
-    Stage("contract", (*PYTEST, "tests/contract")),
-    Stage("integration", (*PYTEST, "tests/integration")),
-    Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),
-    Stage("e2e", (*PYTEST, "tests/e2e")),
+    (Stage("check", ("make", "--no-print-directory", "check")),),
+    (Stage("unit", (*PYTEST, "tests/unit")),),
+    (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--oldest")),),
+    (Stage("contract", (*PYTEST, "tests/contract")),),
+    (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
+    (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
 )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended: its exit status, and the seconds it took."""
+
+    name: str
+    status: int
+    seconds: float
 
 
 def main() -> int:
     """Run the named stages, or all; return the exit status."""
-    wanted = sys.argv[1:] or [stage.name for stage in STAGES]
-    times: list[tuple[str, float]] = []
-    status = 0
-    for stage in STAGES:
-        if stage.name not in wanted:
-            continue
-        print(f"== {stage.name}", flush=True)
-        began = time.monotonic()
-        status = subprocess.run(stage.command, check=False).returncode
-        times.append((stage.name, time.monotonic() - began))
-        if status:
-            print(f"== {stage.name} failed with status {status}", flush=True)
+    wanted = sys.argv[1:] or [stage.name for stages in STAGES for stage in stages]
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    for stages in STAGES:
+        chosen = [stage for stage in stages if stage.name in wanted]
+        outcomes += _run_together(chosen)
+        if any(outcome.status for outcome in outcomes):
             break
     print("== where the time went")
-    for name, seconds in times:
-        print(f"{int(seconds // 60):4}:{int(seconds % 60):02}  {name}")
-    total = sum(seconds for _, seconds in times)
-    print(f"{int(total // 60):4}:{int(total % 60):02}  in all", flush=True)
-    return status
+    for outcome in outcomes:
+        print(f"{_minutes(outcome.seconds)}  {outcome.name}{' FAILED' if outcome.status else ''}")
+    print(f"{_minutes(time.monotonic() - began)}  in all", flush=True)
+    return next((outcome.status for outcome in outcomes if outcome.status), 0)
+
+
+def _run_together(stages: Sequence[Stage]) -> list[Outcome]:
+    if not stages:
+        return []
+    print(f"== {' and '.join(stage.name for stage in stages)}", flush=True)
+    with ThreadPoolExecutor(len(stages)) as threads:
+        return list(threads.map(_run_named if len(stages) > 1 else _run, stages))
+
+
+def _run(stage: Stage) -> Outcome:
+    began = time.monotonic()
+    status = subprocess.run(stage.command, check=False).returncode
+    return Outcome(stage.name, status, time.monotonic() - began)
+
+
+def _run_named(stage: Stage) -> Outcome:
+    """Run it with its name in front of each line that it prints."""
+    began = time.monotonic()
+    with subprocess.Popen(stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout
+        for line in running.stdout:
+            print(f"{stage.name:>11} | {line}", end="", flush=True)
+    return Outcome(stage.name, running.returncode, time.monotonic() - began)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60):4}:{int(seconds % 60):02}"
 
 
 if __name__ == "__main__":
