@@ -22,6 +22,22 @@ class KubectlError(AssertionError):
 
 
 @dataclass(frozen=True)
+class Forward:
+    """A port-forward: its local port, and whether it still is one.
+
+    kubectl ends it with the first connection that is reset, which on a busy machine any connection that the other side
+    closes may be (kubernetes/kubernetes#74551).
+    """
+
+    port: int
+    process: "subprocess.Popen[str]"
+
+    @property
+    def works(self) -> bool:
+        return self.process.poll() is None
+
+
+@dataclass(frozen=True)
 class Kubectl:
     """One kubectl for one cluster."""
 
@@ -71,14 +87,14 @@ class Kubectl:
         return sorted(node["metadata"]["name"] for node in found)
 
     @contextmanager
-    def port_forward(self, namespace: str, target: str, port: int) -> Iterator[int]:
-        """Forward a local port to a port of a Service or pod; gives the local one."""
+    def port_forward(self, namespace: str, target: str, port: int) -> Iterator["Forward"]:
+        """Forward a local port to a port of a Service or pod."""
         command = self._command("port-forward", f"--namespace={namespace}", target, f":{port}")
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment()
         ) as process:
             try:
-                yield _forwarded(process)
+                yield Forward(_forwarded(process), process)
             finally:
                 process.terminate()
 

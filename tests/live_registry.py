@@ -4,8 +4,9 @@ import json
 import shutil
 import ssl
 import subprocess
+import time
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,22 +127,21 @@ class LiveRegistry:
     def ask(self, method: str, path: str) -> Response:
         """One request through a port-forward, over TLS if it has a CA."""
         ca = self.ca()
-        with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as port:
-            return request(f"http{'s' if ca else ''}://localhost:{port}{path}", method=method, ca=ca)
+        with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward:
+            return request(f"http{'s' if ca else ''}://localhost:{forward.port}{path}", method=method, ca=ca)
 
     def push(self, image: str, reference: str) -> str:
         """`docker push` an image that Docker has, as `repository:tag`, through a port-forward.
 
-        Again if need be: kubectl ends a port-forward with the first connection that is reset, which on a busy machine
-        any connection that Docker closes may be (kubernetes/kubernetes#74551).
+        Again when the port-forward has ended in the middle: Docker would go on trying there.
         """
 
         def pushed() -> str:
-            with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as port:
-                target = f"localhost:{port}/{reference}"
+            with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward:
+                target = f"localhost:{forward.port}/{reference}"
                 _docker("tag", image, target)
                 try:
-                    return _docker("push", target).splitlines()[-1]
+                    return _docker("push", target, as_long_as=lambda: forward.works).splitlines()[-1]
                 finally:
                     _docker("rmi", target)
 
@@ -205,10 +205,19 @@ def request(url: str, *, method: str = "GET", ca: str = "") -> Response:
             return Response(error.code, error.read().decode().strip(), dict(error.headers))
 
 
-def _docker(*arguments: str) -> str:
+def _docker(*arguments: str, as_long_as: Callable[[], bool] = lambda: True) -> str:
+    """Run it to its end, or until something it depends on has ended before."""
     assert shutil.which("docker"), "there is no docker here to push with"
-    done = subprocess.run(
-        ["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout}"
-    return done.stdout.strip()
+    deadline = time.monotonic() + 120
+    with subprocess.Popen(
+        ["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        while True:
+            try:
+                said, _ = running.communicate(timeout=0.2)
+                break
+            except subprocess.TimeoutExpired:
+                if not as_long_as() or time.monotonic() > deadline:
+                    running.terminate()
+    assert running.returncode == 0, f"docker {' '.join(arguments)}: {said}"
+    return said.strip()

@@ -42,8 +42,8 @@ def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluste
     subprocess.run(["docker", "save", "--output", archive, versions.BUSYBOX_IMAGE], check=True)
 
     def pushed() -> bool:
-        with team.kubectl.port_forward(team.namespace, f"service/{team.name}", 5000) as port:
-            command = [str(crane), "push", str(archive), f"localhost:{port}/by-crane:v1", "--insecure"]
+        with team.kubectl.port_forward(team.namespace, f"service/{team.name}", 5000) as forward:
+            command = [str(crane), "push", str(archive), f"localhost:{forward.port}/by-crane:v1", "--insecure"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return True

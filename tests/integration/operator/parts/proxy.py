@@ -7,7 +7,7 @@ themselves 10.97.x.y, because the API server takes no loopback address in an End
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from private_registry.kube import kinds
@@ -39,6 +39,8 @@ class Proxy:
         self._targets: dict[Address, Address] = {}
         self._servers: dict[Address, asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
+        self._opening: list[Address] = []
+        """Targets that connections are on their way to: a process that ends drops what it has not accepted yet."""
 
     async def run(self) -> None:
         try:
@@ -54,9 +56,12 @@ class Proxy:
             await asyncio.gather(*self._connections, return_exceptions=True)
 
     def knows_to_leave(self, pod_ip: str) -> bool:
-        """Whether a pod gets no more connections, unless there is no other one."""
+        """Whether a pod gets no more connections, unless there is no other one, and those on their way have arrived."""
         endpoints = [each for found in self._slices.objects.values() for each in found.get("endpoints") or []]
-        return not any(pod_ip in each["addresses"] and each["conditions"].get("ready") for each in endpoints)
+        if any(pod_ip in each["addresses"] and each["conditions"].get("ready") for each in endpoints):
+            return False
+        self._targets = {address: target for address, target in self._routes() if address in self._targets}
+        return all(address != on_loopback(pod_ip) for address, _ in self._opening)
 
     async def _listen(self, routes: dict[Address, Address]) -> None:
         self._targets = routes
@@ -85,10 +90,37 @@ class Proxy:
             self._connections.add(task)
             # asyncio takes a cancelled connection for an accident.
             with contextlib.suppress(asyncio.CancelledError):
-                await _forward(reader, writer, self._targets.get(address))
+                await self._forward(reader, writer, self._targets.get(address))
             self._connections.discard(task)
 
         return accept
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address | None
+    ) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            if target is None:
+                return
+            with self._on_its_way(target) as arrived:
+                pod_reader, pod_writer = await asyncio.open_connection(*target)
+                with contextlib.closing(pod_writer):
+                    await asyncio.gather(_copy(reader, pod_writer), _copy(pod_reader, writer, arrived))
+
+    @contextlib.contextmanager
+    def _on_its_way(self, target: Address) -> Iterator[Callable[[], None]]:
+        """Count a connection until it is said to have arrived, or is over."""
+        self._opening.append(target)
+        pending = [target]
+
+        def arrived() -> None:
+            if pending:
+                self._opening.remove(pending.pop())
+                self._mirror.changed()
+
+        try:
+            yield arrived
+        finally:
+            arrived()
 
 
 def _bound(address: Address) -> socket.socket:
@@ -112,17 +144,11 @@ def _target(slices: list[dict[str, Any]], port_name: str) -> Address | None:
     return None
 
 
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address | None) -> None:
-    with contextlib.suppress(OSError), contextlib.closing(writer):
-        if target is None:
-            return
-        pod_reader, pod_writer = await asyncio.open_connection(*target)
-        with contextlib.closing(pod_writer):
-            await asyncio.gather(_copy(reader, pod_writer), _copy(pod_reader, writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: Callable[[], None] = lambda: None
+) -> None:
     while data := await reader.read(2**16):
+        answered()
         writer.write(data)
         await writer.drain()
     if writer.can_write_eof():
