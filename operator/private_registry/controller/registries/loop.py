@@ -43,7 +43,7 @@ BUSY = 5.0
 AGAIN = 10.0
 """Seconds until a registry with a problem is looked at again: no watch tells of most cures (a Secret that is there now,
 a foreign object that is not, a quota that was raised)."""
-GATHER = 2.0
+GATHER = 5.0
 """Seconds that a change of status nobody waits for may wait for the next one."""
 LOST_NODE = 60.0
 """Seconds that a node that is gone or not ready may hold up a deletion."""
