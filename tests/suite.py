@@ -27,7 +27,7 @@ class Stage:
 STAGES = (
     (Stage("check", ("make", "--no-print-directory", "check")),),
     (Stage("unit", (*PYTEST, "tests/unit")),),
-    (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--oldest")),),
+    (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all")),),
     (Stage("contract", (*PYTEST, "tests/contract")),),
     (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
     (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),

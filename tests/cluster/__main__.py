@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     command("up", up, "make the kind cluster, or bring it up to date")
     command("images", update_images, "rebuild the operator's image and load it, if the source has changed")
     each = command("parts", parts, "build the programs of the fast tier (etcd, API server, containerd, registry)")
-    each.add_argument("--oldest", action="store_true", help=f"also the control plane of {versions.OLDEST_KUBERNETES}")
+    each.add_argument("--all", action="store_true", help="everything that the tests run, other versions included")
     each.add_argument("--containerd", action="append", default=[], metavar="VERSION", help="also this containerd")
     each = command("node-image", node_image, "build a node image with another containerd, print its name")
     each.add_argument("--containerd", default=versions.CONTAINERD, metavar="VERSION")
@@ -85,7 +85,7 @@ def parts(cache: Path, arguments: argparse.Namespace) -> None:
     containerd = list(dict.fromkeys([versions.CONTAINERD, *map(tagged, arguments.containerd)]))
     with alone(cache):
         refuse(cache, built=True, docker_needed=False, disk=plan.DISK["parts"])
-        plan.perform(plan.parts(cache, oldest=arguments.oldest, containerd=containerd), cache)
+        plan.perform(plan.parts(cache, others=arguments.all, containerd=containerd), cache)
 
 
 def node_image(cache: Path, arguments: argparse.Namespace) -> None:

@@ -74,13 +74,15 @@ def made(cache: Path) -> bool:
     return (cache / "made" / "Cluster").exists()
 
 
-def parts(cache: Path, *, oldest: bool, containerd: Sequence[str]) -> list[Stage]:
-    """Return the stages of the fast tier."""
+def parts(cache: Path, *, others: bool, containerd: Sequence[str]) -> list[Stage]:
+    """Return the stages of the fast tier. `others`: also the versions of things that are tested beside our own."""
     beside: list[Beside] = []
-    others = (golang.ETCD, golang.REGISTRY, *map(golang.containerd, containerd))
+    programs = (golang.ETCD, golang.REGISTRY, *map(golang.containerd, containerd))
 
     def control_plane(log: Path) -> None:
-        beside.append(Beside(partial(_build, others, cache), log.with_name("beside-programs.log")))
+        beside.append(Beside(partial(_build, programs, cache), log.with_name("beside-programs.log")))
+        if others:
+            beside.append(Beside(partial(_machines, cache), log.with_name("beside-machines.log")))
         names = ("kube-apiserver", "kube-controller-manager", "kubectl")
         golang.build(golang.kubernetes(versions.KUBERNETES, *names), cache, log)
 
@@ -88,11 +90,19 @@ def parts(cache: Path, *, oldest: bool, containerd: Sequence[str]) -> list[Stage
         names = ("kube-apiserver", "kube-controller-manager")
         golang.build(golang.kubernetes(versions.OLDEST_KUBERNETES, *names), cache, log)
 
-    return [
+    def other_containerds(log: Path) -> None:
+        _build([golang.containerd(version, alone=True) for version in versions.OTHER_CONTAINERDS], cache, log)
+
+    stages = [
         Stage(f"API server {versions.KUBERNETES}", 600, 0, control_plane),
         Stage(f"etcd, registry, containerd {', '.join(containerd)}", 120, 0, lambda _log: _all(beside)),
-        *([Stage(f"API server {versions.OLDEST_KUBERNETES}", 300, 0, oldest_control_plane)] if oldest else []),
     ]
+    if others:
+        stages += [
+            Stage(f"API server {versions.OLDEST_KUBERNETES}", 420, 0, oldest_control_plane),
+            Stage(f"containerd {', '.join(versions.OTHER_CONTAINERDS)}", 300, 0, other_containerds),
+        ]
+    return stages
 
 
 def cluster(cache: Path, source: Source, chosen: node.Node) -> list[Stage]:
@@ -168,6 +178,19 @@ def _programs(chosen: node.Node, cache: Path, log: Path) -> None:
 def _roots(cache: Path, log: Path) -> None:
     rootfs.build("node", rootfs.NODE, cache, log)
     rootfs.build("pod", rootfs.POD, cache, log)
+
+
+def _machines(cache: Path, log: Path) -> None:
+    """Operating systems with Docker Engine and podman; one has a containerd that no Go module builds any more."""
+    if packages := [each for each in docker.missing_packages() if each == "mmdebstrap"]:
+        docker.install(packages, cache, log)
+    for release in versions.MACHINES:
+        system = rootfs.build("machine", rootfs.MACHINE[release], cache, log, release)
+        if release == "bookworm":
+            programs = golang.containerd(versions.DEBIAN_CONTAINERD).directory(cache)
+            programs.mkdir(parents=True, exist_ok=True)
+            (programs / "containerd").unlink(missing_ok=True)
+            (programs / "containerd").symlink_to(system / "usr/bin/containerd")
 
 
 def _docker(cache: Path, log: Path) -> None:

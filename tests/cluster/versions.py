@@ -7,6 +7,8 @@ node image is of the same minor version.
 KUBERNETES = "v1.34.4"
 OLDEST_KUBERNETES = "v1.30.14"  # the oldest minor version that the operator supports; control plane only
 CONTAINERD = "v2.2.9"
+OTHER_CONTAINERDS = ("v1.7.35", "v2.0.14", "v2.1.9", "v2.3.7", "v2.4.2")  # the newest of each minor version
+DEBIAN_CONTAINERD = "v1.6.20"  # of bookworm, beside its Docker Engine
 REGISTRY = "v3.1.1"
 ETCD = "v3.6.16"
 COREDNS = "v1.14.7"
@@ -14,6 +16,7 @@ CRICTL = "v1.34.0"
 CRANE = "v0.20.6"
 KIND = "v0.30.0"
 LOCAL_PATH_PROVISIONER = "v0.0.30"
+MACHINES = {"bookworm": "20.10", "trixie": "26.1"}  # releases of Debian, and their Docker Engine
 
 # What kubeadm of this Kubernetes asks for by name (`kubeadm config images list`); the programs inside are those above.
 ETCD_TAG = "3.6.5-0"

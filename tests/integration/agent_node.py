@@ -9,8 +9,9 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from private_registry.agent.cri.client import Answer, Cri
 from tests.cluster import versions
 from tests.cluster.host import unmount
 from tests.cluster.processes import Containerd, Process
@@ -27,6 +28,12 @@ _UNPACK = """
 """
 _WITH_NODES_FILES = 'mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
 _WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
+
+
+class Host(Protocol):
+    """Whatever an agent can serve: a machine, by its root directory as everybody else sees it."""
+
+    host_root: Path
 
 
 class NodeContainerd(Containerd):
@@ -65,18 +72,25 @@ class NodeContainerd(Containerd):
             env={"PATH": f"{binary.parent}:/usr/sbin:/usr/bin:/sbin:/bin"},
         )
 
-    def configure(self, config_path: str, config: str = "") -> None:
-        """Write the configuration file anew, for the next start."""
+    def configure(self, config_path: str, config: str = "", *, head: str = "", old: bool | None = None) -> None:
+        """Write the configuration file anew, for the next start. `old`: in the format of containerd 1."""
         sockets = Path("/run/containerd")
         text = configuration(
-            version=self.version,
+            old=self.version.startswith("v1.") if old is None else old,
             root=self.root,
             state=sockets / "state",
             sockets=sockets,
             config_path=config_path,
-            more=config + ("" if self.version.startswith(("v1.", "v2.0.")) else _UNPACK),
+            head=head,
+            more=config + ("" if old or self.version.startswith(("v1.", "v2.0.")) else _UNPACK),
+            snapshotter="overlayfs" if old else "native",
         )
         self.config_file.write_text(text)
+
+    async def pull(self, image: str) -> Answer:
+        """Have the runtime pull, as the kubelet would."""
+        async with Cri(self.socket) as cri:
+            return await cri.pull(image)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -91,7 +105,7 @@ class Agent:
 
     def __init__(
         self,
-        node: NodeContainerd,
+        node: Host,
         directory: Path,
         *,
         name: str,
@@ -155,7 +169,7 @@ class Agent:
         self.process.stop()
 
 
-def cleanup(node: NodeContainerd) -> str:
+def cleanup(node: Host) -> str:
     """Run `private-registry agent --cleanup` on the node, and return what it says. Raises CalledProcessError."""
     done = subprocess.run(
         [

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from private_registry import pki
-from private_registry.agent.cri.client import Answer, Cri
 from private_registry.api import hosts, names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.kube import kinds
@@ -21,13 +20,15 @@ from private_registry.trust import entry, publish
 from tests.certificates import a_certificate
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
-from tests.integration.agent_node import Agent, NodeContainerd
+from tests.integration.agent_node import Agent, Host, NodeContainerd
 from tests.integration.pushing import push
 from tests.registries import a_registry
 from tests.waiting import aeventually
 
 RULES = hosts.Rules(service_ranges=(ip_network("127.96.0.0/16"), ip_network("fd00:96::/112")))
 TLS_OFF = {"tls": {"mode": "Disabled"}}
+
+H = TypeVar("H", bound=Host)
 
 _number = itertools.count(1)
 
@@ -62,10 +63,10 @@ class Served:
         await push(self.server.url, repository)
 
 
-class World:
+class AgentWorld(Generic[H]):
     """One node of a cluster, with a name and an agents' namespace of its own."""
 
-    def __init__(self, control_plane: ControlPlane, kube: Kube, node: NodeContainerd, directory: Path) -> None:
+    def __init__(self, control_plane: ControlPlane, kube: Kube, node: H, directory: Path) -> None:
         """Nothing is created yet."""
         number = next(_number)
         self.kube = kube
@@ -116,6 +117,10 @@ class World:
     def tear_down(self) -> None:
         self._servers.close()
 
+    def next_address(self) -> str:
+        """One of the Service range that no registry has."""
+        return f"127.96.{self._number}.{next(self._addresses)}"
+
     def serve(
         self,
         name: str = "team",
@@ -128,7 +133,7 @@ class World:
         listen: bool = True,
     ) -> Served:
         """A registry with TLS, or without by its spec. `certified`: what its certificate names, else its address."""
-        address = address or f"127.96.{self._number}.{next(self._addresses)}"
+        address = address or self.next_address()
         registry = a_registry(spec, name=name)
         directory = self._directory / f"{name}-{address}"
         tls, ca = None, ""
@@ -208,10 +213,8 @@ class World:
 
         await aeventually(gone, within=within, every=0.05, what=f"{self.name} says nothing of {key} any more")
 
-    async def pull(self, image: str) -> Answer:
-        """Have the node's runtime pull, as the kubelet would."""
-        async with Cri(self.node.socket) as cri:
-            return await cri.pull(image)
+
+World = AgentWorld[NodeContainerd]
 
 
 @contextlib.contextmanager

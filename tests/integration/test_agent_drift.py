@@ -79,7 +79,7 @@ async def test_what_is_damaged_is_repaired(world: World, damage: Callable[[Path,
                 return before.items() <= bytes_below(certs_d).items()
 
             await asyncio.to_thread(eventually, repaired, within=REPAIRED_WITHIN, what="the files are there again")
-            assert (await world.pull(f"{team.hosts[0]}/x:v1")).code == "NOT_FOUND"
+            assert (await world.node.pull(f"{team.hosts[0]}/x:v1")).code == "NOT_FOUND"
         await world.until_trusted(team)
 
 

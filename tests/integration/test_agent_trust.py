@@ -42,7 +42,7 @@ class TestPulls:
             row = await world.until_trusted(team)
             assert (row["reason"], row["message"]) == ("Trusted", "")
             for host in team.hosts:
-                answer = await world.pull(f"{host}/busybox:v1")
+                answer = await world.node.pull(f"{host}/busybox:v1")
                 assert answer.code == "OK", answer
         assert sorted(each.name for each in world.node.certs_d.iterdir()) == sorted(team.hosts)
 
@@ -55,7 +55,7 @@ class TestPulls:
             await world.publish(team)
             await world.until_trusted(team)
             assert world.node.hosts.read_bytes().endswith(hosts_before)
-            assert (await world.pull("team.registries.svc:5000/busybox:v1")).code == "OK"
+            assert (await world.node.pull("team.registries.svc:5000/busybox:v1")).code == "OK"
             assert f"{team.entry.addresses[0]}:5000" not in team.hosts
 
             world.node.hosts.write_bytes(hosts_before)
@@ -164,12 +164,12 @@ class TestReasons:
             row = await world.until(team.key, "Conflict")
             assert "/etc/containerd/certs.d/team.registries.svc_5000_" in row["message"]
             assert tree(foreign) == before
-            assert (await world.pull("team.registries.svc:5000/busybox:v1")).code == "OK"
+            assert (await world.node.pull("team.registries.svc:5000/busybox:v1")).code == "OK"
 
             (foreign / "hosts.toml").unlink()
             foreign.rmdir()
             await world.until_trusted(team, within=5)
-            assert (await world.pull("team.registries.svc:5000/busybox:v1")).code == "NOT_FOUND"
+            assert (await world.node.pull("team.registries.svc:5000/busybox:v1")).code == "NOT_FOUND"
 
     async def test_a_hosts_toml_of_somebody_else(self, world: World) -> None:
         """Somebody has set this host up by hand: the file stays as it is, and is named."""
@@ -246,21 +246,36 @@ class TestConfigPath:
             row = await world.until(team.key, "ConfigPathUnset")
             assert row["message"].endswith(f"kubectl label node {world.name} privateregistry.dev/runtime-config=manage")
             assert tree(unset.certs_d) == {}
-            assert "no such host" in (await world.pull(f"{team.hosts[0]}/busybox:v1")).details
+            assert "no such host" in (await world.node.pull(f"{team.hosts[0]}/busybox:v1")).details
 
             unset.configure("/etc/containerd/certs.d")
             unset.restart()
             await world.until_trusted(team)
 
     async def test_where_it_is_a_list_that_is_not_read(self, listed: NodeContainerd, world: World) -> None:
-        """The proof finds out, and the message says which line to change."""
+        """The proof finds out, and the list is made the name of a directory, as long as there is a registry."""
         world.node = listed
+        before = tree(listed.etc)
+        team = world.serve()
+        await team.push("busybox")
+        with world.agent():
+            await world.publish(team)
+            await world.until_trusted(team)
+            assert (listed.etc / "containerd/certs.d:/etc/docker/certs.d").resolve() == listed.certs_d
+            assert (await world.node.pull(f"{team.hosts[0]}/busybox:v1")).code == "OK"
+            await world.withdraw(team)
+            await world.until_gone(team.key)
+        assert tree(listed.etc) == before
+
+    async def test_where_the_name_of_the_list_is_somebody_elses(self, listed: NodeContainerd, world: World) -> None:
+        """His directory is left alone, and named."""
+        world.node = listed
+        (listed.etc / "containerd/certs.d:/etc/docker/certs.d").mkdir(parents=True)
+        before = tree(listed.etc)
         team = world.serve()
         with world.agent():
             await world.publish(team)
-            row = await world.until(team.key, "NotHonoured")
-            assert 'set config_path = "/etc/containerd/certs.d"' in row["message"]
-
-            listed.configure("/etc/containerd/certs.d")
-            listed.restart()
-            await world.until_trusted(team)
+            await world.until(team.key, "Conflict", saying="certs.d:/etc/docker/certs.d is there")
+            await world.withdraw(team)
+            await world.until_gone(team.key)
+        assert tree(listed.etc) == before

@@ -14,7 +14,7 @@ from private_registry.trust.etc_hosts import Alias
 
 TEAM, OTHER = "registries/team", "registries/other"
 HASH = "0123456789abcdef"
-ALIAS = Alias("10.96.12.34", "team.registries.svc")
+ALIAS = Alias("10.96.12.34", ("team.registries.svc",))
 BEFORE = b"127.0.0.1\tlocalhost\n# no newline at the end"
 
 
@@ -45,7 +45,7 @@ def comes_and_goes(tmp_path: Path, path: Path) -> None:
     assert hosts_file.apply(ALIAS, TEAM, HASH) == 1
     assert hosts_file.apply(ALIAS, TEAM, HASH) == 0
     assert path.read_bytes() == ALIAS.line(TEAM, HASH) + BEFORE
-    assert hosts_file.owners() == {TEAM}
+    assert hosts_file.registries == {TEAM}
     assert hosts_file.remove(OTHER) == 0
     assert hosts_file.remove(TEAM) == 1
     assert path.read_bytes() == BEFORE
@@ -74,7 +74,9 @@ def test_a_write_in_place_that_was_cut_off_is_finished(tmp_path: Path, mounted: 
     copy = mounted.with_name(".private-registry-operator-hosts")
     copy.write_bytes(b"%d\n" % len(BEFORE) + BEFORE + after)
     mounted.write_bytes(after[:cut] + BEFORE[cut:] if cut else b"")
-    assert HostsFile(tmp_path).owners() == {TEAM}
+    hosts_file = HostsFile(tmp_path)
+    hosts_file.survey()
+    assert hosts_file.registries == {TEAM}
     assert mounted.read_bytes() == after
     assert names(mounted) == ["hosts"]
 
@@ -85,7 +87,9 @@ def test_an_edit_after_a_crash_is_kept(tmp_path: Path, mounted: Path) -> None:
     copy = mounted.with_name(".private-registry-operator-hosts")
     copy.write_bytes(b"%d\n" % len(BEFORE) + BEFORE + ALIAS.line(TEAM, HASH) + BEFORE)
     mounted.write_bytes(edited)
-    assert HostsFile(tmp_path).owners() == frozenset()
+    hosts_file = HostsFile(tmp_path)
+    hosts_file.survey()
+    assert hosts_file.registries == frozenset()
     assert mounted.read_bytes() == edited
     assert names(mounted) == ["hosts"]
 
@@ -102,7 +106,8 @@ def test_a_node_without_the_file_gets_one(tmp_path: Path, path: Path) -> None:
     """And keeps it, empty, afterwards."""
     path.unlink()
     hosts_file = HostsFile(tmp_path)
-    assert hosts_file.owners() == frozenset()
+    hosts_file.survey()
+    assert hosts_file.registries == frozenset()
     hosts_file.apply(ALIAS, TEAM, HASH)
     assert path.read_bytes() == ALIAS.line(TEAM, HASH)
     hosts_file.remove(TEAM)

@@ -1,19 +1,19 @@
 """The writer below config_path, on a real file system: exact, atomic, blind to links, and safe to kill anywhere."""
 
-import contextlib
 import itertools
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 
-from private_registry.agent.files.roots import ConflictError, HeldError, Root, RootNotVisibleError
+from private_registry.agent.files.made import NotVisibleError
+from private_registry.agent.files.roots import ConflictError, HeldError, Root
 from private_registry.trust import marker
 from private_registry.trust.node_files import HostDirectory, NodeFile
+from tests.killing import Crash, killed_at
 from tests.trees import tree
 
 ROOT = PurePosixPath("/etc/containerd/certs.d")
@@ -71,9 +71,27 @@ class TestComingAndGoing:
         root.apply(a_directory(), TEAM)
         root.apply(a_directory("other.registries.svc:5000", owner=OTHER), OTHER)
         root.remove(TEAM)
-        assert root.owners() == {OTHER: {"other.registries.svc:5000"}}
+        root.survey()
+        assert root.hosts == {OTHER: {"other.registries.svc:5000"}}
         root.remove(OTHER)
         assert tree(host_root / "etc/containerd") == {}
+
+    def test_what_it_is_in_goes_with_it(self, tmp_path: Path) -> None:
+        """Docker makes no /etc/docker before it has a use for one: we do, and it is gone again afterwards."""
+        (tmp_path / "etc").mkdir()
+        root = Root(tmp_path, PurePosixPath("/etc/docker/certs.d"))
+        root.apply(a_directory(), TEAM)
+        root.remove(TEAM)
+        assert tree(tmp_path / "etc") == {}
+
+    def test_what_it_is_in_stays_for_others(self, tmp_path: Path) -> None:
+        """Docker has put something there by now: nothing but the note goes."""
+        (tmp_path / "etc").mkdir()
+        root = Root(tmp_path, PurePosixPath("/etc/docker/certs.d"))
+        root.apply(a_directory(), TEAM)
+        (tmp_path / "etc/docker/key.json").touch()
+        root.remove(TEAM)
+        assert list(tree(tmp_path / "etc")) == ["docker", "docker/key.json"]
 
     def test_a_root_that_others_use_by_now_stays(self, host_root: Path) -> None:
         """We made it, somebody put something into it: only what is ours goes."""
@@ -111,7 +129,8 @@ class TestComingAndGoing:
         root.apply(a_directory(), TEAM)
         root.apply(a_directory("10.96.0.1:5000"), TEAM)
         root.remove(TEAM, keep={HOST})
-        assert root.owners() == {TEAM: {HOST}}
+        root.survey()
+        assert root.hosts == {TEAM: {HOST}}
 
     def test_a_file_that_somebody_put_beside_ours_stays(self, root: Root, certs_d: Path) -> None:
         """Of a directory that is shared, only our files go."""
@@ -207,7 +226,7 @@ class TestForeign:
 
     def test_a_root_that_cannot_be_seen_is_named(self, host_root: Path) -> None:
         """The message has the path as the node has it, and not the agent's."""
-        with pytest.raises(RootNotVisibleError, match=r"^/opt/registries does not exist"):
+        with pytest.raises(NotVisibleError, match=r"^/opt/registries does not exist"):
             Root(host_root, PurePosixPath("/opt/registries/certs.d")).apply(a_directory(), TEAM)
 
 
@@ -235,7 +254,8 @@ class TestLinks:
         before = tree(tmp_path)
         with pytest.raises(ConflictError):
             root.apply(a_directory(version="2"), TEAM)
-        assert (root.owners(), root.remove(TEAM)) == ({}, 0)
+        root.survey()
+        assert (root.hosts, root.remove(TEAM)) == ({}, 0)
         assert tree(tmp_path) == before
 
     def test_a_root_behind_links_is_found_within_the_nodes_root(self, host_root: Path) -> None:
@@ -251,30 +271,6 @@ class TestLinks:
         (host_root / "etc/containerd/certs.d").symlink_to("certs.d")
         with pytest.raises(OSError, match="Too many levels"):
             Root(host_root, ROOT).apply(a_directory(), TEAM)
-
-
-class Crash(BaseException):
-    """The process was killed here."""
-
-
-@contextlib.contextmanager
-def killed_at(step: int) -> Iterator[None]:
-    """Let the process end before its n-th step on the file system from here on."""
-    left = [step]
-
-    def armed(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                raise Crash
-            return call(*args, **kwargs)
-
-        return wrapper
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("open", "mkdir", "rename", "unlink", "rmdir", "fsync"):
-            patch.setattr(os, name, armed(getattr(os, name)))
-        yield
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["our root", "somebody's root"])
@@ -303,7 +299,7 @@ def test_killed_at_any_step_the_next_start_reaches_the_same_end(
             toml = [each["hosts.toml"] for each in whole].index(seen["hosts.toml"])
             assert seen.get("ca.crt") in [each.get("ca.crt") for each in whole[toml:]] or toml == 2, step
 
-        root.owners()
+        root.survey()
         root.apply(versions[3], TEAM)
         assert {each.name: each.read_bytes() for each in (root.here / HOST).iterdir()} == whole[3], step
         root.remove(TEAM)

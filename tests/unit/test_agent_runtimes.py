@@ -7,8 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from private_registry.agent import runtimes
-from private_registry.agent.runtimes import RuntimeMissingError
+from private_registry.agent.files.roots import Root
+from private_registry.agent.node import Node
+from private_registry.agent.places import Places
+from private_registry.agent.runtimes.containerd import ContainerdKind, look_up
+from private_registry.agent.runtimes.dockerd import Dockerd
+from private_registry.agent.runtimes.runtime import RuntimeMissingError
 from private_registry.trust.containerd import Lookup
 from private_registry.trust.reasons import Reason
 
@@ -33,47 +37,64 @@ def listening(host_root: Path) -> Iterator[Path]:
         yield path
 
 
-def test_a_runtime_is_known_by_its_socket_and_its_process(host_root: Path, listening: Path) -> None:
+@pytest.fixture
+def kind(host_root: Path) -> ContainerdKind:
+    return ContainerdKind(host_root, "worker-1", lambda path: Root(host_root, path), Places(host_root).literal)
+
+
+def test_a_runtime_is_known_by_its_socket_and_its_process(kind: ContainerdKind, listening: Path) -> None:
     """The kernel tells who listens: no guessing among the processes of a node."""
-    assert runtimes.identify(host_root) == (listening.stat().st_ino, os.getpid())
+    assert kind.identify() == (listening.stat().st_ino, os.getpid())
 
 
-def test_a_node_without_runtime(host_root: Path) -> None:
-    """It is said that there is none."""
+def test_a_node_without_runtime(host_root: Path, kind: ContainerdKind) -> None:
+    """It is said that there is none, of those that could be there."""
     with pytest.raises(RuntimeMissingError) as missing:
-        runtimes.identify(host_root)
-    assert missing.value.verdict.reason is Reason.NO_RUNTIME
-    assert "/run/containerd/containerd.sock" in str(missing.value)
+        kind.identify()
+    assert missing.value.verdict is None
+    trouble = Node(host_root, wrote=lambda _: None).trouble
+    assert trouble is not None
+    assert trouble.reason is Reason.NO_RUNTIME
+    assert "neither containerd nor Docker Engine nor CRI-O" in trouble.message
 
 
-def test_a_runtime_that_does_not_listen(host_root: Path, listening: Path) -> None:
+def test_a_runtime_that_does_not_listen(kind: ContainerdKind, listening: Path) -> None:
     """A socket that was left behind is no runtime."""
     left = listening.with_name("left")
     listening.rename(left)
     with socket.socket(socket.AF_UNIX) as closed:
         closed.bind(str(listening))
     with pytest.raises(RuntimeMissingError) as missing:
-        runtimes.identify(host_root)
+        kind.identify()
+    assert missing.value.verdict is not None
     assert missing.value.verdict.reason is Reason.RUNTIME_UNAVAILABLE
     left.rename(listening)
 
 
-@pytest.mark.parametrize(
-    ("path", "name"), [("run/k3s/containerd/containerd.sock", "k3s"), ("run/crio/crio.sock", "CRI-O")]
-)
-def test_another_runtime_is_named(host_root: Path, path: str, name: str) -> None:
-    """What this version cannot configure is at least recognised."""
-    (host_root / path).parent.mkdir(parents=True)
-    (host_root / path).touch()
-    with pytest.raises(RuntimeMissingError, match=name):
-        runtimes.identify(host_root)
+def test_a_runtime_of_somebody_else_is_named(host_root: Path) -> None:
+    """What this version does not configure is at least recognised."""
+    (host_root / "run/k3s/containerd").mkdir(parents=True)
+    (host_root / "run/k3s/containerd/containerd.sock").touch()
+    trouble = Node(host_root, wrote=lambda _: None).trouble
+    assert trouble is not None
+    assert "k3s" in trouble.message
+
+
+@pytest.mark.parametrize("left", [None, "", "no number", "0", "1", "{own}", "999999999"])
+def test_dockerd_is_known_by_its_pid_file_and_its_name(host_root: Path, left: str | None) -> None:
+    """A file that a stopped dockerd left may name any process by now: no other is ever sent a signal."""
+    if left is not None:
+        (host_root / "run/docker.pid").write_text(left.format(own=os.getpid()))
+    with pytest.raises(RuntimeMissingError) as missing:
+        Dockerd(host_root).reload()
+    assert missing.value.verdict is None
 
 
 class TestConfiguration:
     """The process here is this test, which was started without --config: the default file is read."""
 
     def look_up(self, host_root: Path, version: str = "2.1.9", pid: int | None = None) -> Lookup:
-        return runtimes.look_up(host_root, "worker-1", version, {}, os.getpid() if pid is None else pid)
+        return look_up(host_root, "worker-1", version, {}, os.getpid() if pid is None else pid)
 
     def test_the_main_file_and_its_imports(self, host_root: Path) -> None:
         """Breadth first, in the order of their names, each once, and the last that sets it wins."""

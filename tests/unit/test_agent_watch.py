@@ -58,6 +58,15 @@ async def test_each_kind_of_change_is_told(seen: Seen, watcher: Watcher, tmp_pat
     await seen.until(tmp_path, "other")
 
 
+async def test_one_that_is_new_counts_as_changed(seen: Seen, watcher: Watcher, tmp_path: Path) -> None:
+    """What happened in it before it was watched is not missed."""
+    watcher.watch([tmp_path])
+    assert (tmp_path, "") in seen.changes
+    seen.changes.clear()
+    watcher.watch([tmp_path])
+    assert not seen.changes
+
+
 async def test_a_directory_that_is_replaced_is_watched_again(seen: Seen, watcher: Watcher, tmp_path: Path) -> None:
     """Vendors swap whole directories: what comes after is seen, what is in the old one is not."""
     certs_d, old = tmp_path / "certs.d", tmp_path / "old"

@@ -181,15 +181,19 @@ def test_a_nodes_containerd_is_configured_as_in_the_published_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "number", "plugin"),
-    [("v1.7.35", 2, "io.containerd.grpc.v1.cri"), ("v2.2.9", 3, "io.containerd.cri.v1.images")],
+    ("old", "number", "plugin"),
+    [(True, 2, "io.containerd.grpc.v1.cri"), (False, 3, "io.containerd.cri.v1.images")],
 )
-def test_a_containerd_of_each_major_version_is_configured_in_its_own_terms(
-    version: str, number: int, plugin: str
-) -> None:
+def test_a_containerd_of_each_major_version_is_configured_in_its_own_terms(old: bool, number: int, plugin: str) -> None:
     """The fast tier's containerd keeps to its own directories and reads the certs.d that a test gives it."""
-    places = {"root": Path("/r"), "state": Path("/s"), "sockets": Path("/k")}
-    text = containerd_configuration(version=version, config_path="/c", more="[debug]\nlevel = 'debug'\n", **places)
+    text = containerd_configuration(
+        old=old,
+        root=Path("/r"),
+        state=Path("/s"),
+        sockets=Path("/k"),
+        config_path="/c",
+        more="[debug]\nlevel = 'debug'\n",
+    )
     settings = tomllib.loads(text)
     assert (settings["version"], settings["root"], settings["state"]) == (number, "/r", "/s")
     assert settings["plugins"][plugin]["registry"]["config_path"] == "/c"
@@ -313,7 +317,9 @@ def test_a_server_dies_with_the_test_run_that_started_it(tmp_path: Path) -> None
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
         "from tests.cluster.processes import Process;"
-        "server = Process(['sleep', '1000'], log=Path(sys.argv[2]), ready=lambda: True); server.start();"
+        # What starts it asks the kernel for that first, and then becomes the server.
+        "runs = lambda: Path(f'/proc/{server.pid}/comm').read_text() == 'sleep\\n';"
+        "server = Process(['sleep', '1000'], log=Path(sys.argv[2]), ready=runs); server.start();"
         "print(server.pid, flush=True); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     printed = output("sh", "-c", 'python3 -c "$1" "$2" "$3" || :', "sh", script, images.PROJECT, tmp_path / "log")

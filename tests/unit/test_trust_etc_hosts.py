@@ -5,9 +5,9 @@ import pytest
 from private_registry.trust import etc_hosts
 from private_registry.trust.etc_hosts import Alias
 
-ALIAS = Alias("10.96.12.34", "team.registries.svc")
+ALIAS = Alias("10.96.12.34", ("team.registries.svc",))
 LINE = ALIAS.line("registries/team", "0123456789abcdef")
-OTHER = Alias("10.96.0.9", "other.registries.svc").line("registries/other", "0123456789abcdef")
+OTHER = Alias("10.96.0.9", ("other.registries.svc",)).line("registries/other", "0123456789abcdef")
 
 FILES = [
     b"",
@@ -38,14 +38,25 @@ def test_a_file_that_is_right_is_not_changed(before: bytes) -> None:
 
 def test_a_new_address_replaces_the_old_one() -> None:
     """There is one line for each registry."""
-    moved = Alias("10.96.55.55", ALIAS.name).line("registries/team", "fedcba9876543210")
+    moved = Alias("10.96.55.55", ALIAS.names).line("registries/team", "fedcba9876543210")
     changed = etc_hosts.edit(LINE + OTHER + b"127.0.0.1 localhost\n", "registries/team", moved)
     assert changed == moved + OTHER + b"127.0.0.1 localhost\n"
 
 
+def test_the_names_of_a_line_are_read_back() -> None:
+    """Of the registry's own line, whatever others say of it."""
+    two = Alias("10.96.12.34", ("team.registries.svc", "team.registries.svc.cluster.local"))
+    content = b"192.0.2.1 x\n" + two.line("registries/team", "0123456789abcdef") + OTHER
+    assert etc_hosts.names(content, "registries/team") == set(two.names)
+    assert etc_hosts.names(content, "registries/none") == frozenset()
+
+
 def test_somebody_elses_line_for_the_name_is_noticed() -> None:
     """The runtime would try that address too: nothing is written, and the address is named."""
-    assert etc_hosts.foreign_address(b"192.0.2.1 x team.registries.svc y\n", ALIAS) == "192.0.2.1"
+    assert etc_hosts.foreign_address(b"192.0.2.1 x team.registries.svc y\n", ALIAS) == (
+        "team.registries.svc",
+        "192.0.2.1",
+    )
     assert etc_hosts.foreign_address(b"10.96.12.34 team.registries.svc\n", ALIAS) is None
     assert etc_hosts.foreign_address(b"# 192.0.2.1 team.registries.svc\n" + LINE, ALIAS) is None
 

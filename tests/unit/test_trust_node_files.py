@@ -5,6 +5,8 @@ After an intended change, write them anew and read the difference:
     PYTHONPATH=operator .venv/bin/python -m tests.unit.test_trust_node_files
 """
 
+import tomllib
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,19 @@ from typing import Any
 import pytest
 
 from private_registry.api.hosts import Rules
-from private_registry.trust import entry, hosts_toml, marker, node_files
+from private_registry.trust import (
+    daemon_json,
+    docker,
+    entry,
+    etc_hosts,
+    hosts_toml,
+    marker,
+    node_files,
+    registries_conf,
+)
 from private_registry.trust.entry import Entry
 from private_registry.trust.hosts_toml import HostsToml
-from private_registry.trust.node_files import NodeFiles
+from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Reason
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,9 +59,25 @@ def files(each: Entry, rules: Rules = RULES) -> NodeFiles:
 
 
 def as_text(of: NodeFiles) -> str:
-    """All of it in one text: each directory, its files in order, and the line in /etc/hosts."""
-    parts = [f"==> {each.host}/{file.name}\n{file.content.decode()}" for each in of.directories for file in each.files]
-    return "".join([*parts, f"==> /etc/hosts\n{of.alias_line.decode()}" if of.alias_line else ""])
+    """All of it in one text: what containerd reads, then what Docker, CRI-O and podman do."""
+    return "".join(
+        [
+            *_as_texts("containerd: ", of.directories, of.alias([of.server_name]), of),
+            *_as_texts("docker: ", docker.directories(of), of.alias(of.names), of),
+            *([f"==> docker: {daemon_json.add('{}', plain)}\n"] if (plain := docker.plain_hosts(of)) else []),
+            f"==> cri-o: {registries_conf.file_name(of.registry)}\n{registries_conf.render(of).decode()}",
+        ]
+    )
+
+
+def _as_texts(
+    whose: str, directories: Sequence[HostDirectory], alias: etc_hosts.Alias | None, of: NodeFiles
+) -> Iterator[str]:
+    for directory in directories:
+        for file in directory.files:
+            yield f"==> {whose}{directory.host}/{file.name}\n{file.content.decode()}"
+    if alias:
+        yield f"==> {whose}/etc/hosts\n{alias.line(of.registry, of.entry_hash).decode()}"
 
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -98,6 +125,17 @@ def test_every_file_says_whose_it_is() -> None:
             assert marker.owner(file.content) == "registries/team"
             assert "private-registry-operator" in first
             assert built.entry_hash in first
+
+
+@pytest.mark.parametrize("fields", [{}, PLAIN, IPV6, {**IPV6, **PLAIN}, BROUGHT])
+def test_each_drop_in_reads_back_as_what_was_meant(fields: dict[str, Any]) -> None:
+    """One table for each host, that says nothing but whether it is served with TLS."""
+    built = files(an_entry(**fields))
+    tables = tomllib.loads(registries_conf.render(built).decode())
+    insecure = fields.get("scheme") == "http"
+    assert tables == {
+        "registry": [{"prefix": each.host, "location": each.host, "insecure": insecure} for each in built.directories]
+    }
 
 
 def test_an_unchanged_entry_gives_the_same_bytes() -> None:
@@ -161,7 +199,7 @@ def test_without_a_known_service_range_nothing_is_written() -> None:
 def test_etc_hosts_gets_no_name_that_is_not_the_registrys(name: str) -> None:
     """A brought certificate is no way to redirect a name on the nodes."""
     built = files(an_entry(hosts=("team.registries.svc:5000",), server_name=name))
-    assert (built.directories, built.alias) == ((), None)
+    assert (built.directories, built.certificates, built.names) == ((), (), ())
     assert built.refusal is not None
     assert name in built.refusal.message
 

@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from private_registry.agent.files.roots import ConflictError, HeldError, RootNotVisibleError
+from private_registry.agent.files.daemon_file import DaemonFileError
+from private_registry.agent.files.made import NotVisibleError
+from private_registry.agent.files.roots import ConflictError, HeldError
 from private_registry.agent.health import Health
-from private_registry.agent.node import Node
+from private_registry.agent.node import NOT_WRITTEN, Node
 from private_registry.agent.pulse import Pulse
 from private_registry.agent.report import Reporter, Row
+from private_registry.trust.docker import FlagConflictError
 from private_registry.trust.node_files import NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _GATHER = 0.05
 _FIRST_RETRY, _LAST_RETRY, _LAST_UNDO_RETRY = 0.5, 60.0, 5.0
+_MAY_PASS = (Reason.UNREACHABLE, Reason.RUNTIME_UNAVAILABLE, Reason.NOT_HONOURED)
 _REPAIRS, _REPAIRS_WITHIN = 10, 60.0
 """More repairs than this within so many seconds is a fight, and nobody wins one."""
 
@@ -98,7 +102,7 @@ class Keeper:
         node, reporter = self._tools.node, self._tools.reporter
         if now < self._truce_until:
             return
-        if not files.directories or node.trouble or node.root is None:
+        if not files.directories or node.trouble:
             self._conclude(files, node.trouble if files.directories else files.refusal, retry=_LAST_RETRY)
             return
         await reporter.listed(Row(self.registry, files.entry_hash, Verdict(Reason.APPLYING)))
@@ -106,7 +110,7 @@ class Keeper:
             return
         try:
             writes = await node.apply(files)
-        except (ConflictError, HeldError, RootNotVisibleError, OSError) as error:
+        except NOT_WRITTEN as error:
             held = isinstance(error, HeldError)
             self._conclude(files, _verdict(error), retry=_FIRST_RETRY if held else _LAST_RETRY)
             return
@@ -135,8 +139,9 @@ class Keeper:
             return
         self._failures += 1
         retry = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (self._failures - 1))
-        # kube-proxy may be a moment behind, and a runtime may be restarting: the first time says little.
-        passing = verdict.reason in (Reason.UNREACHABLE, Reason.RUNTIME_UNAVAILABLE) and self._failures == 1
+        # kube-proxy may be a moment behind, a runtime may be restarting, and there is a cure for one that does not read
+        # our files: the first time says little.
+        passing = verdict.reason in _MAY_PASS and self._failures == 1
         self._conclude(files, None if passing else verdict, retry=retry)
 
     def _conclude(self, files: NodeFiles, verdict: Verdict | None, *, retry: float) -> None:
@@ -193,7 +198,7 @@ class Keeper:
         reporter.set(undoing)
         try:
             await node.remove(self.registry)
-        except OSError as error:
+        except (OSError, DaemonFileError) as error:
             self._failures += 1
             self._due = retry
             message = f"what is left of {self.registry} cannot be removed: {_text(error)}"
@@ -208,17 +213,17 @@ class Keeper:
 
 def _verdict(error: Exception) -> Verdict:
     match error:
-        case ConflictError():
+        case ConflictError() | FlagConflictError():
             return Verdict(Reason.CONFLICT, str(error))
+        case DaemonFileError():
+            return Verdict(Reason.DAEMON_CONFIG_INVALID, f"{error}; correct it")
         case HeldError():
             return Verdict(Reason.HOST_TAKEN, str(error))
-        case RootNotVisibleError():
+        case NotVisibleError():
             return Verdict(Reason.CONFIG_PATH_UNREADABLE, str(error))
-        case OSError():
-            return Verdict(Reason.FILE_SYSTEM_ERROR, f"the files cannot be written on this node: {_text(error)}")
         case _:
-            raise error
+            return Verdict(Reason.FILE_SYSTEM_ERROR, f"the files cannot be written on this node: {_text(error)}")
 
 
-def _text(error: OSError) -> str:
-    return error.strerror or str(error)
+def _text(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

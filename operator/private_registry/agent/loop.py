@@ -8,14 +8,19 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path, PurePosixPath
 
-from private_registry.agent import runtimes
+from private_registry.agent.files import daemon_file, drop_ins, hosts_file
 from private_registry.agent.files.atomic import TEMPORARY, on_host
-from private_registry.agent.files.hosts_file import PATH as HOSTS_FILE
 from private_registry.agent.health import Health
 from private_registry.agent.keeper import Keeper, Tools, Undo
 from private_registry.agent.node import Node
 from private_registry.agent.pulse import Pulse
-from private_registry.agent.report import Reporter, Runtime
+from private_registry.agent.report import Found, Reporter
+from private_registry.agent.runtimes.containerd import Containerd, ContainerdKind
+from private_registry.agent.runtimes.crio import ROOT as CRIO_ROOT
+from private_registry.agent.runtimes.crio import Crio, CrioKind
+from private_registry.agent.runtimes.docker import ROOT as DOCKER_ROOT
+from private_registry.agent.runtimes.docker import Docker, DockerKind
+from private_registry.agent.runtimes.runtime import Kind, RuntimeMissingError
 from private_registry.agent.watch import Watcher
 from private_registry.api import hosts, names
 from private_registry.kube.client import ApiError, Kube
@@ -23,6 +28,7 @@ from private_registry.kube.kinds import CONFIG_MAP, NAMESPACE, NODE_TRUST, SERVI
 from private_registry.kube.reflector import Reflector
 from private_registry.trust import entry, node_files
 from private_registry.trust.node_files import NodeFiles
+from private_registry.trust.reasons import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ _GATHER = 0.05
 _REREAD = 60.0
 """Seconds between two looks at everything by path, whatever inotify says."""
 _REFUSAL = 4.0
+_FILES = (hosts_file.PATH, daemon_file.DIRECTORY / daemon_file.NAME, drop_ins.PATH / "*.conf")
+"""Files that registries share, or that lie beside those of others."""
 _RUNTIME_MAY_RESTART = 5
 """Looks in vain, within 15 seconds or so, before a runtime that was there counts as lost."""
 
@@ -60,10 +68,11 @@ class NodeLoop:
         self._tools = Tools(node, reporter, health, self._may_undo, proof_interval)
         self._keepers: dict[str, Keeper] = {}
         self._pulse = Pulse(_GATHER)
-        self._runtime_pulse = Pulse(_GATHER)
         self._refused_until = 0.0
-        self._examined = asyncio.Event()
-        """Once the runtime was looked for, found or not."""
+        self._kinds = _kinds(node, node_name)
+        self._runtime_pulses = {kind.name: Pulse(_GATHER) for kind in self._kinds}
+        self._examined = {kind.name: asyncio.Event() for kind in self._kinds}
+        """Once that runtime was looked for, found or not."""
         selector = ",".join(f"{key}={value}" for key, value in entry.LABELS.items())
         self._entries = Reflector(kube, CONFIG_MAP, agents_namespace, labels=selector, changed=self._pulse.set)
         self._own = Reflector(kube, NODE_TRUST, fields=f"metadata.name={node_name}", changed=self._see_node_trust)
@@ -76,7 +85,8 @@ class NodeLoop:
                 group.create_task(self._entries.run())
                 group.create_task(self._own.run())
                 group.create_task(self._reporter.run())
-                group.create_task(self._follow_runtime())
+                for kind in self._kinds:
+                    group.create_task(self._follow_runtime(kind))
                 await self._follow(group, watcher)
         finally:
             watcher.close()
@@ -84,7 +94,8 @@ class NodeLoop:
 
     async def _follow(self, group: asyncio.TaskGroup, watcher: Watcher) -> None:
         await self._reporter.present.wait()
-        await self._examined.wait()
+        for examined in self._examined.values():
+            await examined.wait()
         clock = asyncio.get_running_loop().time
         reread_at = clock()
         while True:
@@ -189,77 +200,88 @@ class NodeLoop:
         self._refused_until = clock() + _REFUSAL
         return False
 
-    async def _follow_runtime(self) -> None:
-        """Notice when the runtime appears, restarts or goes."""
+    async def _follow_runtime(self, kind: Kind) -> None:
+        """Notice when a runtime appears, restarts or goes."""
         await self._reporter.present.wait()
-        root_before, _, _ = self._reporter.config_path.partition(":")
-        if root_before.startswith("/"):
-            self._node.know(PurePosixPath(root_before))
+        for found in self._reporter.runtimes:  # where it looked once may not be where it does today
+            root, _, _ = found.config_path.partition(":")
+            if found.name == kind.name and root.startswith("/"):
+                self._node.places.root(kind.name, PurePosixPath(root))
         failures = 0
         while True:
             wait = _REREAD
             try:
-                await self._look_at_runtime()
+                await self._look_at_runtime(kind)
                 failures = 0
-            except runtimes.RuntimeMissingError as missing:
+            except RuntimeMissingError as missing:
+                was_there = self._node.runtime(kind.name) is not None
                 failures += 1
-                wait = min(_REREAD, 0.25 * 2**failures)
-                if self._node.runtime is None or failures > _RUNTIME_MAY_RESTART:
-                    self._node.lost = missing.verdict
-                    self._check(self._keepers)
-            self._examined.set()
-            await self._runtime_pulse.wait(wait)
+                if was_there or missing.verdict:
+                    wait = min(_REREAD, 0.25 * 2**failures)
+                if not was_there or failures > _RUNTIME_MAY_RESTART:
+                    await self._lose(kind, missing.verdict)
+            self._examined[kind.name].set()
+            await self._runtime_pulses[kind.name].wait(wait)
 
-    async def _look_at_runtime(self) -> None:
-        identity = await asyncio.to_thread(runtimes.identify, self._node.host_root)
-        before = self._node.runtime
-        if before is not None and before.identity == identity and not self._node.lost:
+    async def _look_at_runtime(self, kind: Kind) -> None:
+        identity = await asyncio.to_thread(kind.identify)
+        before = self._node.runtime(kind.name)
+        if before is not None and before.identity == identity:
             return
-        runtime = await runtimes.detect(self._node.host_root, self._node_name)
-        logger.info("containerd %s, config_path %r", runtime.version, runtime.lookup.config_path)
+        runtime = await kind.detect()
+        logger.info("%s %s, looks hosts up in %r", runtime.name, runtime.version, runtime.config_path)
         await self._node.adopt(runtime)
-        self._reporter.set_runtime(
-            Runtime(name="containerd", version=runtime.version, config_path=runtime.lookup.config_path)
-        )
+        self._report_runtimes()
+
+    async def _lose(self, kind: Kind, verdict: Verdict | None) -> None:
+        """Do without this runtime for now. One that cannot be asked is still said to be there."""
+        if self._node.runtime(kind.name) is None and self._node.lost(kind.name) == verdict:
+            return
+        await self._node.lose(kind.name, verdict)
+        if verdict is None:
+            self._report_runtimes()
+        self._check(self._keepers)
+
+    def _report_runtimes(self) -> None:
+        found = [Found(each.name, each.version, each.config_path) for each in self._node.runtimes]
+        self._reporter.set_runtimes(found)
         self._check(self._keepers)
         self._pulse.set()
 
     def _directories(self) -> set[Path]:
-        """What to watch: hosts, the root, what the root is in, and where the socket is."""
+        """What to watch: hosts, the directories that they are in, what those are in, and the signs of runtimes."""
         at = self._node.host_root
-        directories = {on_host(at, runtimes.SOCKET.parent)}
-        if self._node.root is not None:
-            root = self._node.root.here
+        directories = {on_host(at, sign.parent) for kind in self._kinds for sign in kind.signs}
+        directories |= {on_host(at, path.parent) for path in _FILES}
+        for runtime in self._node.runtimes:
+            if runtime.root is None:
+                continue
+            root = runtime.root.here
             directories |= {root, root.parent}
-        for keeper in self._keepers.values():
-            if isinstance(keeper.goal, NodeFiles):
-                if self._node.root is not None:
-                    directories |= {root / directory.host for directory in keeper.goal.directories}
-                if keeper.goal.alias:
-                    directories.add(on_host(at, HOSTS_FILE.parent))
+            for keeper in self._keepers.values():
+                if isinstance(keeper.goal, NodeFiles):
+                    directories |= {root / each.host for each in runtime.directories(keeper.goal) if each.files}
         return directories
 
     def _changed_on_node(self, directory: Path, name: str) -> None:
-        at, root = self._node.host_root, self._node.root.here if self._node.root else None
         if name.startswith(TEMPORARY):
             return
-        if directory == on_host(at, runtimes.SOCKET.parent):
-            if name in ("", runtimes.SOCKET.name):
-                self._runtime_pulse.set()
-            return
-        if directory == on_host(at, HOSTS_FILE.parent) and name == HOSTS_FILE.name:
+        at = self._node.host_root
+        for kind in self._kinds:
+            if any(directory == on_host(at, sign.parent) and name in ("", sign.name) for sign in kind.signs):
+                self._runtime_pulses[kind.name].set()
+        if any(directory == on_host(at, path.parent) and path.match(name or "*") for path in _FILES):
             self._check(self._keepers)
-        if root is None:
-            return
-        if directory == root:
-            self._check(self._keepers_of(name))
-        elif directory.parent == root:
-            self._check(self._keepers_of(directory.name))
-        elif directory == root.parent and name == root.name:
-            self._check(self._keepers)
-        else:
-            return
-        self._pulse.set()  # directories that are new want to be watched
+        for root in {runtime.root.here for runtime in self._node.runtimes if runtime.root}:
+            if directory == root:
+                self._check(self._keepers_of(name))
+            elif directory.parent == root:
+                self._check(self._keepers_of(directory.name))
+            elif directory == root.parent and name == root.name:
+                self._check(self._keepers)
+            else:
+                continue
+            self._pulse.set()  # directories that are new want to be watched
 
     def _keepers_of(self, name: str) -> Iterable[str]:
         """Those that a directory of the root matters to; all of them when it is not said which."""
@@ -275,3 +297,13 @@ class NodeLoop:
         for registry in registries:
             with contextlib.suppress(KeyError):
                 self._keepers[registry].check()
+
+
+def _kinds(node: Node, name: str) -> tuple[Kind, ...]:
+    """The runtimes that are looked for."""
+    places = node.places
+    return (
+        ContainerdKind(node.host_root, name, lambda path: places.root(Containerd.name, path), places.literal),
+        DockerKind(places.dockerd, places.root(Docker.name, DOCKER_ROOT), places.daemon_file),
+        CrioKind(node.host_root, places.root(Crio.name, CRIO_ROOT), places.drop_ins),
+    )

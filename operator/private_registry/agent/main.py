@@ -4,24 +4,22 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from aiohttp import web
 
-from private_registry.agent import runtimes
-from private_registry.agent.files.hosts_file import HostsFile
-from private_registry.agent.files.roots import Root
 from private_registry.agent.health import Health
 from private_registry.agent.loop import NodeLoop
 from private_registry.agent.node import Node
+from private_registry.agent.places import Places
 from private_registry.agent.report import Reporter
+from private_registry.agent.runtimes.containerd import Containerd, ContainerdKind
+from private_registry.agent.runtimes.runtime import RuntimeMissingError
 from private_registry.api import hosts
 from private_registry.kube.client import Kube
 from private_registry.kube.login import Credentials
-from private_registry.trust import containerd
 
 logger = logging.getLogger(__name__)
 
@@ -75,33 +73,27 @@ async def _serve(settings: AgentSettings, kube: Kube) -> None:
 async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
     """Remove everything of ours from the node, whatever the API server says. Then, if asked to, wait for SIGTERM.
 
-    Raises OSError.
+    Raises OSError and DaemonFileError.
     """
-    roots = {containerd.DEFAULT_ROOT, PurePosixPath("/etc/docker/certs.d")}
+    places = Places(settings.host_root)
     try:
-        runtime = await runtimes.detect(settings.host_root, settings.node_name)
-    except runtimes.RuntimeMissingError as missing:
-        logger.warning("only the usual directories are searched: %s", missing)
+        runtime = await ContainerdKind(
+            settings.host_root, settings.node_name, lambda path: places.root(Containerd.name, path), places.literal
+        ).detect()
+    except RuntimeMissingError as missing:
+        logger.warning("containerd (%s): only its usual directory is searched", missing)
     else:
-        roots |= {runtime.lookup.root} if runtime.lookup.root else set()
+        await runtime.close()
+    places.survey()
     removed = 0
-    for root in (Root(settings.host_root, path) for path in sorted(roots)):
-        removed += _remove_all(str(root.path), root.owners(), root.remove)
-    hosts_file = HostsFile(settings.host_root)
-    removed += _remove_all("/etc/hosts", hosts_file.owners(), hosts_file.remove)
+    for registry in sorted(places.registries):
+        removed += places.remove(registry)
+        logger.info("removed what was of %s", registry)
     logger.info("%d files and lines removed: this node is as it was", removed)
     if wait:
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         await stopped.wait()
-
-
-def _remove_all(where: str, registries: Iterable[str], remove: Callable[[str], int]) -> int:
-    removed = 0
-    for registry in sorted(registries):
-        removed += remove(registry)
-        logger.info("removed what was of %s in %s", registry, where)
-    return removed
 
 
 def _now() -> str:

@@ -1,161 +1,165 @@
-"""The node as its keepers see it: the runtime that runs now, and the places where files of ours may be."""
+"""The node as its keepers see it: the runtimes that run now, and the places where files of ours may be."""
 
 import asyncio
 import contextlib
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
 
-from private_registry.agent.cri.client import Cri
-from private_registry.agent.files.hosts_file import HostsFile
-from private_registry.agent.files.roots import Root
-from private_registry.agent.runtimes import Containerd
-from private_registry.trust import proof
-from private_registry.trust.containerd import DEFAULT_ROOT
-from private_registry.trust.node_files import HostDirectory, NodeFiles
+from private_registry.agent.files.daemon_file import DaemonFileError
+from private_registry.agent.files.made import NotVisibleError
+from private_registry.agent.files.roots import ConflictError, HeldError
+from private_registry.agent.places import Places
+from private_registry.agent.runtimes.proving import worst
+from private_registry.agent.runtimes.runtime import Runtime
+from private_registry.trust.docker import FlagConflictError
+from private_registry.trust.node_files import NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
 
-_PULLS_AT_ONCE = 64
+NOT_WRITTEN: Final = (ConflictError, HeldError, NotVisibleError, DaemonFileError, FlagConflictError, OSError)
+"""What may keep a file of ours from being what it should be."""
+
+# Container runtimes whose configuration belongs to somebody else.
+_OTHERS: Mapping[str, str] = {
+    "run/k3s/containerd/containerd.sock": "the containerd of k3s or RKE2",
+    "run/k0s/containerd.sock": "the containerd of k0s",
+    "var/snap/microk8s/common/run/containerd.sock": "the containerd of MicroK8s",
+}
 
 T = TypeVar("T")
 
 
 class Node:
-    """Files and runtime of one node. Whatever touches the disk does so in one thread, one thing after another."""
+    """Files and runtimes of one node. Whatever touches the disk does so in one thread, one thing after another."""
 
     def __init__(self, host_root: Path, *, wrote: Callable[[int], None]) -> None:
         """`wrote` is told how many files were written or removed."""
         self.host_root = host_root
+        self.places = Places(host_root)
         self.run = 0
-        """Counts the runs of the runtime that were seen: a proof speaks of one of them."""
-        self.lost: Verdict | None = None
-        """Why there is no runtime at present."""
-        self.root: Root | None = None
-        """The one that the runtime reads first."""
+        """Counts what was seen of runtimes coming, restarting and going: a proof speaks of one such state."""
         self._wrote = wrote
-        self._roots: dict[PurePosixPath, Root] = {}
-        self._hosts_file = HostsFile(host_root)
-        self._owned: dict[str, frozenset[str]] = {}
-        self._aliased: frozenset[str] = frozenset()
-        self._runtime: Containerd | None = None
-        self._cri: Cri | None = None
-        self._pulls = asyncio.Semaphore(_PULLS_AT_ONCE)
+        self._runtimes: dict[str, Runtime] = {}
+        self._lost: dict[str, Verdict] = {}
+        self._left: set[str] = set()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
-        self.know(DEFAULT_ROOT)
 
     @property
     def registries(self) -> frozenset[str]:
-        """Those that have something on this node, by our markers."""
-        return frozenset(self._owned) | self._aliased
+        """Those that have something on this node, by our marks."""
+        return self.places.registries
 
     @property
-    def runtime(self) -> Containerd | None:
-        """The one that was seen last."""
-        return self._runtime
+    def runtimes(self) -> tuple[Runtime, ...]:
+        """Those that run, in the order of their names."""
+        return tuple(self._runtimes[name] for name in sorted(self._runtimes))
+
+    def runtime(self, name: str) -> Runtime | None:
+        return self._runtimes.get(name)
+
+    def lost(self, name: str) -> Verdict | None:
+        """Why a runtime that is there cannot be asked."""
+        return self._lost.get(name)
 
     @property
     def trouble(self) -> Verdict | None:
-        """Why nothing can be trusted on this node at present."""
-        return self.lost or (self._runtime.lookup.verdict if self._runtime else None)
-
-    def know(self, path: PurePosixPath) -> Root:
-        """Look for files of ours in this root too, whether or not the runtime does."""
-        return self._roots.setdefault(path, Root(self.host_root, path))
+        """Why nothing at all can be trusted on this node at present."""
+        if self._runtimes or self._lost:
+            return None
+        for path, name in _OTHERS.items():
+            if (self.host_root / path).exists():
+                return Verdict(
+                    Reason.NO_RUNTIME, f"this node runs {name} (/{path}), which this version does not configure"
+                )
+        return Verdict(Reason.NO_RUNTIME, "this node runs neither containerd nor Docker Engine nor CRI-O")
 
     async def survey(self) -> None:
-        """Read whose files there are, and clear away what a crash left."""
-        await self._on_disk(self._survey)
+        """Read whose files there are, and clear away what a crash left. Raises OSError."""
+        await self._on_disk(self.places.survey)
 
-    def _survey(self) -> None:
-        owned: dict[str, frozenset[str]] = {}
-        for root in self._roots.values():
-            for registry, hosts in root.owners().items():
-                owned[registry] = owned.get(registry, frozenset()) | hosts
-        self._owned = owned
-        self._aliased = self._hosts_file.owners()
+    async def adopt(self, runtime: Runtime) -> None:
+        """Go on with this run of a runtime. What is in directories that it reads no more means nothing, and goes."""
+        if runtime.sure:
+            with contextlib.suppress(OSError):  # it will be tried again, when a registry goes at the latest
+                self._wrote(await self._on_disk(self.places.empty_others, runtime.name, runtime.root, runtime.literal))
+        await self._replace(runtime.name, runtime)
+        self._lost.pop(runtime.name, None)
+        self._left.discard(runtime.name)
 
-    async def adopt(self, runtime: Containerd) -> None:
-        """Go on with this run of the runtime. What is in roots that it does not read means nothing, and goes."""
-        lookup = runtime.lookup
-        self.root = self.know(lookup.root) if lookup.root else None
-        if self.root or (lookup.verdict and lookup.verdict.reason is Reason.CONFIG_PATH_UNSET):
-            self._wrote(await self._on_disk(self._empty_others, self.root))
-        before, self._cri = self._cri, Cri(runtime.socket)
-        self._runtime = runtime
-        self.lost = None
+    async def lose(self, name: str, verdict: Verdict | None) -> None:
+        """Do without a runtime: it cannot be asked, or (None) this node runs it no more. Its files stay."""
+        if name in self._runtimes:
+            self._left.add(name)
+        await self._replace(name, None)
+        if verdict:
+            self._lost[name] = verdict
+        else:
+            self._lost.pop(name, None)
+
+    async def _replace(self, name: str, runtime: Runtime | None) -> None:
+        before = self._runtimes.pop(name, None)
+        if runtime:
+            self._runtimes[name] = runtime
         self.run += 1
         if before:
             await before.close()
 
     async def close(self) -> None:
-        if self._cri:
-            await self._cri.close()
+        for runtime in self.runtimes:
+            await runtime.close()
         self._disk.shutdown()
-
-    def _empty_others(self, current: Root | None) -> int:
-        others = [root for root in self._roots.values() if root is not current]
-        removed = 0
-        for root in others:
-            with contextlib.suppress(OSError):  # it will be tried again, when a registry goes at the latest
-                removed += sum(root.remove(registry) for registry in root.owners())
-        return removed
 
     async def apply(self, files: NodeFiles) -> int:
         """Make the files of a registry what they should be; returns the number of writes, 0 when all was right.
 
-        Raises ConflictError, HeldError, RootNotVisibleError and OSError; what was right before is right still.
+        Raises one of NOT_WRITTEN after everything else was done; what was right before is right still.
         """
-        if self.root is None:
-            return 0
-        writes = await self._on_disk(self._apply, files, self.root)
+        writes, failure = await self._on_disk(self._apply, files, self.runtimes)
         self._wrote(writes)
+        if failure:
+            raise failure
         return writes
 
-    def _apply(self, files: NodeFiles, root: Root) -> int:
-        registry = files.registry
-        writes = 0
-        if files.alias:  # before anything points to the name
-            self._aliased |= {registry}
-            writes += self._hosts_file.apply(files.alias, registry, files.entry_hash)
-        for directory in files.directories:
-            self._owned[registry] = self._owned.get(registry, frozenset()) | {directory.host}
-            writes += root.apply(directory, registry)
-        hosts = frozenset(directory.host for directory in files.directories)
-        if self._owned[registry] > hosts:
-            writes += root.remove(registry, keep=hosts)
-            self._owned[registry] = hosts
-        if registry in self._aliased and not files.alias:
-            writes += self._hosts_file.remove(registry)
-            self._aliased -= {registry}
-        return writes
+    def _apply(self, files: NodeFiles, runtimes: tuple[Runtime, ...]) -> tuple[int, Exception | None]:
+        registry, hosts_file = files.registry, self.places.hosts_file
+        writes, failure = 0, None
+        alias = files.alias(self._names(files, runtimes))
+        if alias:  # before anything points to the name
+            try:
+                writes = hosts_file.apply(alias, registry, files.entry_hash)
+            except NOT_WRITTEN as error:
+                return 0, error
+        roots = dict[Path, Callable[[], int]]()
+        for runtime in runtimes:
+            if runtime.root:  # where two read the same one, the first has hosts.toml, which is more
+                keep = partial(runtime.root.keep, runtime.directories(files), registry)
+                roots.setdefault(runtime.root.here, keep)
+        works: list[Callable[[], int]] = [*roots.values(), *(partial(runtime.apply, files) for runtime in runtimes)]
+        if not alias and registry in hosts_file.registries:
+            works.append(partial(hosts_file.remove, registry))
+        for work in works:
+            try:
+                writes += work()
+            except NOT_WRITTEN as error:
+                failure = failure or error
+        return writes, failure
+
+    def _names(self, files: NodeFiles, runtimes: tuple[Runtime, ...]) -> frozenset[str]:
+        """The names that this node has to resolve. What a runtime needs that is away for now stays."""
+        names = frozenset(name for runtime in runtimes for name in runtime.names(files))
+        return names | self.places.hosts_file.names(files.registry) if self._lost or self._left else names
 
     async def remove(self, registry: str) -> None:
-        """Remove everything of a registry, wherever it is. Raises OSError."""
-        self._wrote(await self._on_disk(self._remove, registry))
-
-    def _remove(self, registry: str) -> int:
-        removed = sum(root.remove(registry) for root in self._roots.values())
-        removed += self._hosts_file.remove(registry)
-        self._owned.pop(registry, None)
-        self._aliased -= {registry}
-        return removed
+        """Remove everything of a registry, wherever it is. Raises OSError and DaemonFileError."""
+        self._wrote(await self._on_disk(self.places.remove, registry))
 
     async def prove(self, files: NodeFiles) -> Verdict:
-        """Ask the runtime for an image that cannot exist, by every name of a registry."""
-        verdicts = await asyncio.gather(*(self._prove(directory) for directory in files.directories))
-        return next((verdict for verdict in verdicts if not verdict.trusted), verdicts[0])
-
-    async def _prove(self, directory: HostDirectory) -> Verdict:
-        cri, runtime = self._cri, self._runtime
-        if cri is None or runtime is None:
-            return Verdict(Reason.RUNTIME_UNAVAILABLE, "the runtime is being looked for")
-        tag = secrets.token_hex(8)
-        async with self._pulls:
-            answer = await cri.pull(f"{directory.host}/{proof.REPOSITORY}:{tag}")
-        details = answer.details.replace(f":{tag}", "")
-        return proof.classify(answer.code, details, server=directory.server, hint=runtime.lookup.hint)
+        """Ask every runtime for an image that cannot exist, by every name of a registry."""
+        runtimes = self.runtimes
+        verdicts = await asyncio.gather(*(runtime.prove(files) for runtime in runtimes))
+        return worst([*self._lost.values(), *verdicts])
 
     async def _on_disk(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)

@@ -6,7 +6,7 @@ here before it writes, and is told when the API server has it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from private_registry.agent.pulse import Pulse
@@ -24,7 +24,7 @@ _LAST_RETRY = 30.0
 
 
 @dataclass(frozen=True)
-class Runtime:
+class Found:
     """A container runtime, with what decides how it looks registries up."""
 
     name: str
@@ -44,7 +44,7 @@ class Row:
     verdict: Verdict
 
 
-def build(rows: Iterable[Row], runtime: Runtime | None, previous: Object, now: str) -> Object:
+def build(rows: Iterable[Row], runtimes: Sequence[Found], previous: Object, now: str) -> Object:
     """The whole status. A row keeps its transition time as long as neither its reason nor its trust changes."""
     before = {row["registry"]: row for row in previous.get("registries") or ()}
     registries = [_as_object(row, before.get(row.registry), now) for row in sorted(rows, key=lambda row: row.registry)]
@@ -52,8 +52,8 @@ def build(rows: Iterable[Row], runtime: Runtime | None, previous: Object, now: s
     trusted = sum(row["trusted"] for row in wanted)
     problem = next((row for row in registries if row["message"]), None)
     return {
-        "runtime": f"{runtime.name} {runtime.version}" if runtime else "",
-        "runtimes": [runtime.as_object()] if runtime else [],
+        "runtime": ", ".join(f"{runtime.name} {runtime.version}" for runtime in runtimes),
+        "runtimes": [runtime.as_object() for runtime in runtimes],
         "total": len(wanted),
         "trusted": trusted,
         "summary": f"{trusted}/{len(wanted)}",
@@ -88,7 +88,8 @@ class Reporter:
         self._node = node
         self._now = now
         self._rows: dict[str, Row] = {}
-        self._runtime: Runtime | None = None
+        self.runtimes: Sequence[Found] = ()
+        """That an agent reported last for this node, be it before a restart."""
         self._seen: Object | None = None
         """As the API server has it; None while there is no NodeTrust."""
         self._version = 0
@@ -98,11 +99,6 @@ class Reporter:
     @property
     def registries(self) -> frozenset[str]:
         return frozenset(self._rows)
-
-    @property
-    def config_path(self) -> str:
-        """That an agent reported last for this node, be it before a restart."""
-        return self._runtime.config_path if self._runtime else ""
 
     def see(self, node_trust: Object | None) -> None:
         """Take notice of the NodeTrust as it is now; of what we wrote ourselves we know already."""
@@ -125,8 +121,10 @@ class Reporter:
         """Go on from what was said before a restart."""
         for row in status.get("registries") or ():
             self._rows.setdefault(row["registry"], Row(row["registry"], row["entryHash"], _verdict(row)))
-        for runtime in status.get("runtimes") or ():
-            self._runtime = Runtime(runtime["name"], runtime.get("version", ""), runtime.get("configPath", ""))
+        self.runtimes = [
+            Found(each["name"], each.get("version", ""), each.get("configPath", ""))
+            for each in status.get("runtimes") or ()
+        ]
 
     def set(self, row: Row) -> bool:
         """Say this of a registry from now on; returns whether it is something else than before."""
@@ -141,8 +139,8 @@ class Reporter:
         if self._rows.pop(registry, None):
             self._pulse.set()
 
-    def set_runtime(self, runtime: Runtime | None) -> None:
-        self._runtime = runtime
+    def set_runtimes(self, runtimes: Sequence[Found]) -> None:
+        self.runtimes = runtimes
         self._pulse.set()
 
     async def listed(self, row: Row) -> None:
@@ -159,7 +157,7 @@ class Reporter:
             await self._pulse.wait()
             if self._seen is None:
                 continue
-            status = build(self._rows.values(), self._runtime, self._seen, self._now())
+            status = build(self._rows.values(), self.runtimes, self._seen, self._now())
             if status == self._seen:
                 continue
             try:

@@ -44,8 +44,11 @@ class Watcher:
         os.close(self._inotify)
 
     def watch(self, directories: Iterable[Path]) -> None:
-        """Watch these directories, as they are now, and no others; those that do not exist are left out."""
-        wanted = set(directories)
+        """Watch these directories, as they are now, and no others; those that do not exist are left out.
+
+        One that is new counts as changed: something may have happened in it before it was watched.
+        """
+        wanted, new = set(directories), list[Path]()
         for path in self._watched.keys() - wanted:
             self._forget(path)
         for path in wanted:
@@ -58,6 +61,9 @@ class Watcher:
             if watch >= 0:
                 self._watched[path] = watch
                 self._paths[watch] = path
+                new.append(path)
+        for path in new:
+            self._changed(path, "")
 
     def _forget(self, path: Path) -> None:
         watch = self._watched.pop(path, None)

@@ -16,7 +16,7 @@ from private_registry.trust.reasons import Reason, Verdict
 
 DEFAULT_CONFIG = PurePosixPath("/etc/containerd/config.toml")
 DEFAULT_ROOT = PurePosixPath("/etc/containerd/certs.d")
-_BUILT_IN = "/etc/containerd/certs.d:/etc/docker/certs.d"  # since 2.2, where nothing is configured
+BUILT_IN = "/etc/containerd/certs.d:/etc/docker/certs.d"  # since 2.2, where nothing is configured
 
 OPT_IN_LABEL = f"{names.GROUP}/runtime-config=manage"
 
@@ -41,6 +41,8 @@ class Lookup:
     """Why there is no root."""
     hint: str = ""
     """What may keep the runtime from reading the root all the same."""
+    literal: PurePosixPath | None = None
+    """The one directory that this version may take a list for."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,14 @@ def analyse(
     if not roots[0].startswith("/"):
         message = f"config_path in {config} is {path!r}, which is no absolute path: correct it and restart containerd"
         return Lookup(path, None, Verdict(Reason.CONFIG_PATH_UNREADABLE, message))
-    hint = ""
+    hint, literal = "", None
     if len(roots) > 1 and number >= (2, 1, 0):
         hint = (
             f"containerd {version} takes the list {path} for the name of one directory unless it pulls locally: "
             f'set config_path = "{roots[0]}" in {config} and restart containerd'
         )
-    return Lookup(path, PurePosixPath(roots[0]), hint=hint)
+        literal = PurePosixPath(path)
+    return Lookup(path, PurePosixPath(roots[0]), hint=hint, literal=literal)
 
 
 def _effective(number: tuple[int, ...], files: Sequence[ConfigFile]) -> str:
@@ -135,7 +138,7 @@ def _effective(number: tuple[int, ...], files: Sequence[ConfigFile]) -> str:
     if path or any(plugins & file.has_mirrors for file in files):
         return path
     if number >= (2, 2, 2) or (number >= (2, 2, 0) and not set_to):
-        return _BUILT_IN
+        return BUILT_IN
     return ""
 
 

@@ -1,6 +1,7 @@
 """Marked lines in /etc/hosts, edited as bytes: whatever is not ours stays as it is, down to the last newline.
 
-Only a registry whose certificate names no address needs one. Ours come first in the file: a resolver takes the first
+A runtime that goes to a registry under its own name needs one: Docker Engine and CRI-O for every registry, containerd
+where the certificate names no address. Ours come first in the file: a resolver takes the first
 match, and in front of the others they need no newline that somebody else's last line may lack.
 """
 
@@ -14,13 +15,13 @@ _LINE = re.compile(rb"[^\n]+\n?|\n")
 
 @dataclass(frozen=True)
 class Alias:
-    """The address that a node is to find under a name."""
+    """The address that a node is to find under some names."""
 
     address: str
-    name: str
+    names: tuple[str, ...]
 
     def line(self, registry: str, entry_hash: str) -> bytes:
-        return f"{self.address} {self.name} {marker.line(registry, entry_hash)}\n".encode()
+        return f"{self.address} {' '.join(self.names)} {marker.line(registry, entry_hash)}\n".encode()
 
 
 def _lines(content: bytes) -> list[bytes]:
@@ -37,6 +38,12 @@ def owners(content: bytes) -> frozenset[str]:
     return frozenset(key for line in _lines(content) if (key := owner(line)))
 
 
+def names(content: bytes, registry: str) -> frozenset[str]:
+    """The names that our line for a registry has."""
+    ours = [line.partition(b"#")[0].decode().split() for line in _lines(content) if owner(line) == registry]
+    return frozenset(name for _, *found in ours for name in found)
+
+
 def edit(content: bytes, registry: str, line: bytes | None) -> bytes:
     """The file with exactly this line for the registry, or with none; untouched when that is so already."""
     lines = _lines(content)
@@ -46,14 +53,14 @@ def edit(content: bytes, registry: str, line: bytes | None) -> bytes:
     return (line or b"") + b"".join(each for each in lines if owner(each) != registry)
 
 
-def foreign_address(content: bytes, alias: Alias) -> str | None:
-    """Another address that somebody else's line gives to the name: the runtime might try that one."""
+def foreign_address(content: bytes, alias: Alias) -> tuple[str, str] | None:
+    """A name and another address that somebody else's line gives to it: the runtime might try that one."""
     for line in _lines(content):
         if owner(line):
             continue
         address, *names = line.partition(b"#")[0].decode(errors="replace").split() or [""]
-        if alias.name in names and address != alias.address:
-            return address
+        if address != alias.address and (name := next((each for each in alias.names if each in names), None)):
+            return name, address
     return None
 
 

@@ -4,7 +4,7 @@ Each name is judged again by this node's own rules, whatever the operator let pa
 registry its own names, its own addresses of the Service range, and what the administrator allows; nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -23,7 +23,7 @@ class NodeFile:
 
 @dataclass(frozen=True)
 class HostDirectory:
-    """The directory of one host below the first root of config_path."""
+    """The directory of one host, below a directory in which a runtime looks hosts up."""
 
     host: str
     server: str
@@ -33,25 +33,38 @@ class HostDirectory:
 
     @property
     def shadow(self) -> str | None:
-        """The directory that a runtime prefers to this one where both exist."""
+        """The directory that is preferred to this one, where both exist, by what reads hosts.toml."""
         name, colon, port = self.host.rpartition(":")
-        return f"{name}_{port}_" if colon else None
+        return f"{name}_{port}_" if colon and hosts_toml.FILE in [file.name for file in self.files] else None
 
 
 @dataclass(frozen=True)
 class NodeFiles:
-    """All that a node is to have of one registry, or why not."""
+    """All that a node is to have of one registry, for every runtime that it may run, or why not."""
 
     registry: str
     entry_hash: str
+    address: str = ""
     directories: tuple[HostDirectory, ...] = ()
-    alias: Alias | None = None
+    """For containerd, which is told where each host is; no two names are trusted otherwise."""
+    server_name: str = ""
+    """The name that containerd has to find at the address; empty where it goes to the address itself."""
+    certificates: tuple[HostDirectory, ...] = ()
+    """For Docker Engine, CRI-O and podman, which go to each host under its own name; empty of files where the node's
+    own roots, or no TLS, are all it takes."""
     refusal: Verdict | None = None
     """Of a name that is left out, or, where there is no directory, of the entry as a whole."""
 
     @property
-    def alias_line(self) -> bytes | None:
-        return self.alias.line(self.registry, self.entry_hash) if self.alias else None
+    def names(self) -> tuple[str, ...]:
+        """Names of the hosts, without port, that no DNS of the node knows."""
+        parsed = [hosts.parse_host(directory.host) for directory in self.directories]
+        return tuple(dict.fromkeys(host.name for host in parsed if host.address is None))
+
+    def alias(self, names: Collection[str]) -> Alias | None:
+        """The line in /etc/hosts for some of the names, in the order of the entry; None when there are none."""
+        wanted = tuple(name for name in self.names if name in names)
+        return Alias(self.address, wanted) if wanted else None
 
 
 def refused(registry: str, entry_data: str, message: str) -> NodeFiles:
@@ -85,8 +98,10 @@ def _files(entry: Entry, rules: hosts.Rules, holders: dict[str, str]) -> NodeFil
     return NodeFiles(
         registry=entry.registry,
         entry_hash=entry_hash,
+        address=entry.addresses[0],
         directories=tuple(_directory(host, entry, entry_hash) for host in trusted),
-        alias=Alias(entry.addresses[0], entry.server_name) if entry.server_name else None,
+        server_name=entry.server_name,
+        certificates=tuple(_certificate(host, entry, entry_hash) for host in trusted),
         refusal=next(iter(refusals), None),
     )
 
@@ -114,10 +129,17 @@ def _host_refusal(host: hosts.Host, entry: Entry, rules: hosts.Rules, holders: d
 def _directory(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory:
     mapped = entry.server_name or (host.name if host.address is not None else entry.addresses[0])
     server = f"{entry.scheme}://{hosts.Host(mapped, entry.port)}"
-    files = []
-    if entry.ca_bundle:
-        pem = f"{marker.line(entry.registry, entry_hash)}\n{entry.ca_bundle}"
-        files.append(NodeFile(hosts_toml.CA_FILE, pem.encode()))
     content = hosts_toml.HostsToml(server=server, own_ca=bool(entry.ca_bundle))
     toml = hosts_toml.render(content, registry=entry.registry, entry_hash=entry_hash)
-    return HostDirectory(str(host), server, (*files, NodeFile(hosts_toml.FILE, toml)))
+    return HostDirectory(str(host), server, (*_ca(entry, entry_hash), NodeFile(hosts_toml.FILE, toml)))
+
+
+def _certificate(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory:
+    return HostDirectory(str(host), f"{entry.scheme}://{host}", _ca(entry, entry_hash))
+
+
+def _ca(entry: Entry, entry_hash: str) -> tuple[NodeFile, ...]:
+    if not entry.ca_bundle:
+        return ()
+    pem = f"{marker.line(entry.registry, entry_hash)}\n{entry.ca_bundle}"
+    return (NodeFile(hosts_toml.CA_FILE, pem.encode()),)

@@ -1,7 +1,7 @@
 """What the runtime's answer proves, when it is asked for an image that cannot exist.
 
 *Not found* and *unauthorized* are the registry's own words: they came through the name, the network and the
-certificate. The texts are those of containerd 1.6 to 2.3.
+certificate. The texts are those of containerd 1.6 to 2.3, Docker Engine 20.10 and later, and CRI-O.
 """
 
 import re
@@ -10,8 +10,12 @@ from private_registry.trust.reasons import TRUSTED, Reason, Verdict
 
 REPOSITORY = "privateregistry/probe"
 
+_NOT_FOUND = re.compile(r"manifest unknown|name unknown|repository does not exist", re.IGNORECASE)
 _LOOKUP = re.compile(r"no such host|\blookup \S+|server misbehaving", re.IGNORECASE)
-_UNAUTHORIZED = re.compile(r"401 Unauthorized|authorization failed|no basic auth credentials", re.IGNORECASE)
+_UNAUTHORIZED = re.compile(
+    r"401 Unauthorized|authorization failed|no basic auth credentials|unauthorized: authentication required",
+    re.IGNORECASE,
+)
 _CERTIFICATE = re.compile(r"x509:|tls: |certificate", re.IGNORECASE)
 _PLAIN = re.compile(r"server gave HTTP response to HTTPS client", re.IGNORECASE)
 _ENCRYPTED = re.compile(r"http://\S+ .*400 Bad Request|HTTP request to an HTTPS server", re.IGNORECASE | re.DOTALL)
@@ -25,12 +29,13 @@ _SOURCE_PORT = re.compile(r":\d+->")
 _QUOTED = 400  # characters of a runtime's answer in a message
 
 
-def classify(code: str, details: str, *, server: str, hint: str = "") -> Verdict:
+def classify(code: str, details: str, *, server: str, setting: str = "the hosts.toml", hint: str = "") -> Verdict:
     """The verdict on one name, from the gRPC status code's name and details of PullImage.
 
-    `server` is the URL that our file maps the name to, `hint` what may keep this runtime from reading the file.
+    `server` is the URL that the name is to lead to, `setting` what tells the runtime so, and `hint` what may keep it
+    from following that.
     """
-    if code == "NOT_FOUND" or _UNAUTHORIZED.search(details):
+    if code == "NOT_FOUND" or _NOT_FOUND.search(details) or _UNAUTHORIZED.search(details):
         return TRUSTED
     said = _quote(details)
     if code in ("UNAVAILABLE", "UNIMPLEMENTED"):
@@ -39,7 +44,7 @@ def classify(code: str, details: str, *, server: str, hint: str = "") -> Verdict
     asked = _URL.search(details)
     if _LOOKUP.search(details) or (asked and asked.group(1) != server):
         cause = hint or "it may have been started with another config_path than its configuration has now: restart it"
-        return Verdict(Reason.NOT_HONOURED, f"the runtime does not use the hosts.toml for this name: {said}; {cause}")
+        return Verdict(Reason.NOT_HONOURED, f"the runtime does not use {setting} for this name: {said}; {cause}")
     if _PLAIN.search(details):
         return Verdict(Reason.SCHEME_MISMATCH, f"{server} is served without TLS: {said}; compare spec.tls.mode")
     if _ENCRYPTED.search(details):

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     RUNTIME_UNAVAILABLE = "RuntimeUnavailable"
     CONFIG_PATH_UNSET = "ConfigPathUnset"
     CONFIG_PATH_UNREADABLE = "ConfigPathUnreadable"
+    DAEMON_CONFIG_INVALID = "DaemonConfigInvalid"
     NOT_HONOURED = "NotHonoured"
     CONFLICT = "Conflict"
     FILE_SYSTEM_ERROR = "FileSystemError"

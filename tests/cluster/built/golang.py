@@ -88,13 +88,16 @@ def kubernetes(version: str, *names: str) -> Programs:
     )
 
 
-def containerd(version: str = versions.CONTAINERD) -> Programs:
-    """Containerd with its shim and ctr. Version 1 and version 2 are different modules."""
+def containerd(version: str = versions.CONTAINERD, *, alone: bool = False) -> Programs:
+    """Containerd with its shim and ctr, or alone, to pull. Version 1 and version 2 are different modules."""
     module = "github.com/containerd/containerd" + ("" if version.startswith("v1.") else "/v2")
     return Programs(
         name="containerd",
         version=version,
-        packages={name: f"{module}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+        packages={
+            name: f"{module}/cmd/{name}"
+            for name in ("containerd", *(() if alone else ("containerd-shim-runc-v2", "ctr")))
+        },
         ldflags=f"-X {module}/version.Version={version}",
         tags="no_btrfs no_devmapper no_zfs no_aufs",
     )

@@ -1,6 +1,7 @@
 """Debian root filesystems, made by mmdebstrap from the machine's own package sources."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 from tests.cluster.commands import CommandError, run
@@ -14,6 +15,8 @@ NODE = (
     *("runc", "containernetworking-plugins", "iptables", "nftables", "ipset", "conntrack", "iproute2", "ethtool"),
     *("kmod", "socat", "iputils-ping"),
 )
+_MACHINE = ("docker.io", "runc", "podman", "skopeo", "ca-certificates", "iptables", "busybox-static", "procps")
+MACHINE = {"bookworm": _MACHINE, "trixie": (*_MACHINE, "docker-cli")}
 UNWANTED = ("man", "doc", "locale", "info")
 # Shell commands that mmdebstrap runs with the new root directory as $1. Where TLS is intercepted on the way to package
 # registries, the machine has certificate authorities of its own, and what is made here needs them as well.
@@ -46,25 +49,40 @@ def sources() -> Path:
     raise CommandError(f"no Debian package sources: neither {candidates[0]} nor {candidates[1]}")
 
 
-def path(name: str, packages: tuple[str, ...], cache: Path) -> Path:
-    """Return where the archive of a root filesystem is or will be: another list of packages is another archive."""
-    what = hashlib.sha256(repr((packages, AUTHORITIES, CLEAN, codename())).encode()).hexdigest()[:8]
-    return cache / "rootfs" / f"{name}-{what}.tar"
+def path(name: str, packages: tuple[str, ...], cache: Path, release: str = "") -> Path:
+    """Return where the archive of a root filesystem is or will be: another list of packages is another archive.
+
+    Of another `release` of Debian than this machine's it is a directory.
+    """
+    what = hashlib.sha256(repr((packages, AUTHORITIES, CLEAN, release or codename())).encode()).hexdigest()[:8]
+    return cache / "rootfs" / (f"{name}-{release}-{what}" if release else f"{name}-{what}.tar")
 
 
-def build(name: str, packages: tuple[str, ...], cache: Path, log: Path) -> Path:
-    """Make the archive unless it is there, and return it. Raises CommandError."""
-    target = path(name, packages, cache)
+def build(name: str, packages: tuple[str, ...], cache: Path, log: Path, release: str = "") -> Path:
+    """Make the archive, or the directory of a `release`, unless it is there, and return it. Raises CommandError."""
+    target = path(name, packages, cache, release)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     (cache / "tmp").mkdir(parents=True, exist_ok=True)
     temporary = cache / "tmp" / target.name
+    if release:
+        shutil.rmtree(temporary, ignore_errors=True)
     run(
         *TOGETHER, "nice", "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}",
         *(f"--dpkgopt=path-exclude=/usr/share/{each}/*" for each in UNWANTED),
         f"--essential-hook={AUTHORITIES}", f"--customize-hook={CLEAN}",
-        codename(), temporary, sources(), log=log, env={"TMPDIR": str(cache / "tmp")},
+        release or codename(), temporary, _sources_of(release, cache), log=log, env={"TMPDIR": str(cache / "tmp")},
     )  # fmt: skip
     temporary.replace(target)
     return target
+
+
+def _sources_of(release: str, cache: Path) -> Path:
+    """The machine's package sources, for another release of Debian if one is named."""
+    found = sources()
+    if not release or release == codename():
+        return found
+    changed = cache / "tmp" / f"{release}{found.suffix}"
+    changed.write_text(found.read_text().replace(codename(), release))
+    return changed

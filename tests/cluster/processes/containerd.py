@@ -12,19 +12,29 @@ from tests.cluster.host import unmount
 from tests.cluster.processes.process import Process, program
 
 
-def configuration(*, version: str, root: Path, state: Path, sockets: Path, config_path: str, more: str = "") -> str:
+def configuration(
+    *,
+    old: bool,
+    root: Path,
+    state: Path,
+    sockets: Path,
+    config_path: str,
+    head: str = "",
+    more: str = "",
+    snapshotter: str = "native",
+) -> str:
     """Return the config.toml of a containerd that keeps to its own directories.
 
-    The native snapshotter needs nothing of the kernel. Version 1 of containerd reads configuration version 2, and has
-    one plugin where version 2 has two. `more` is TOML that is appended.
+    The native snapshotter needs nothing of the kernel. Version 1 of containerd reads configuration version 2 (`old`),
+    and has one plugin where version 2 has two. `head` is TOML at the top level, `more` is appended.
     """
-    old = version.startswith("v1.")
     plugin = "io.containerd.grpc.v1.cri" if old else "io.containerd.cri.v1.images"
-    snapshotter = f'[plugins."{plugin}".containerd]' if old else f'[plugins."{plugin}"]'
+    table = f'[plugins."{plugin}".containerd]' if old else f'[plugins."{plugin}"]'
     return f"""\
 version = {2 if old else 3}
 root = "{root}"
 state = "{state}"
+{head}
 
 [grpc]
   address = "{sockets}/containerd.sock"
@@ -32,8 +42,8 @@ state = "{state}"
 [ttrpc]
   address = "{sockets}/containerd.sock.ttrpc"
 
-{snapshotter}
-  snapshotter = "native"
+{table}
+  snapshotter = "{snapshotter}"
 
 [plugins."{plugin}".registry]
   config_path = "{config_path}"
@@ -74,7 +84,7 @@ class Containerd:
         self.socket = self._short / "containerd.sock"
         self.config_file.write_text(
             configuration(
-                version=version,
+                old=version.startswith("v1."),
                 root=self.root,
                 state=self._short / "state",
                 sockets=self._short,

@@ -31,7 +31,7 @@ ABSENT_CONTROLLERS = "*,-node-ipam-controller,-node-lifecycle-controller,-taint-
 class ControlPlane:
     """An API server with its audit log, everything below `directory`. Objects live; nothing schedules or runs pods.
 
-    `version` is Kubernetes' (an older one must have been built, by `parts --oldest`), `service_cidr` one range, or two
+    `version` is Kubernetes' (an older one must have been built, by `parts --all`), `service_cidr` one range, or two
     of both families, separated by a comma, the primary one first; `flags` are added to the API server's.
     """
 

@@ -1,5 +1,6 @@
 """Asks a container runtime, over the socket that the kubelet uses too."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from private_registry.agent.cri import runtime_pb2 as api
 _ANSWER_WITHIN = 10.0
 # Before containerd 2.0 an address that nobody answers costs 30 s.
 _PULL_WITHIN = 45.0
+_PULLS_AT_ONCE = 64
 # A runtime that restarts is asked again at once, not after gRPC's usual two minutes.
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
 
@@ -35,6 +37,7 @@ class Cri:
 
     def __init__(self, socket: Path) -> None:
         self._channel = grpc.aio.insecure_channel(f"unix://{socket}", options=_OPTIONS)
+        self._pulls = asyncio.Semaphore(_PULLS_AT_ONCE)
         self._version = self._channel.unary_unary(
             "/runtime.v1.RuntimeService/Version",
             request_serializer=api.VersionRequest.SerializeToString,
@@ -82,7 +85,8 @@ class Cri:
         """Have an image pulled, without credentials, and say how that ended."""
         request = api.PullImageRequest(image=api.ImageSpec(image=image))
         try:
-            await self._pull(request, timeout=_PULL_WITHIN)
+            async with self._pulls:
+                await self._pull(request, timeout=_PULL_WITHIN)
         except grpc.aio.AioRpcError as error:
             return Answer(error.code().name, error.details() or "")
         return Answer(grpc.StatusCode.OK.name, "")

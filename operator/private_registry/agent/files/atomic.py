@@ -116,6 +116,18 @@ def create(directory: int, name: str, content: bytes, mode: int = 0o644) -> None
         os.fsync(file.fileno())
 
 
+def create_like(directory: int, name: str, content: bytes, like: str) -> None:
+    """A new file with the mode and the owner of another one, if that is there."""
+    try:
+        status = os.stat(like, dir_fd=directory)
+    except FileNotFoundError:
+        create(directory, name, content)
+        return
+    create(directory, name, content, status.st_mode & 0o7777)
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=directory)
+
+
 def replace(directory: int, name: str, content: bytes) -> None:
     """Put a file in place of another, or of none, between two instants."""
     aside = temporary()
@@ -130,6 +142,17 @@ def replace(directory: int, name: str, content: bytes) -> None:
 def move(directory: int, name: str, to: str) -> None:
     os.rename(name, to, src_dir_fd=directory, dst_dir_fd=directory)
     os.fsync(directory)
+
+
+def link(directory: int, name: str, target: str) -> None:
+    """Put a symbolic link in place of nothing, or of another one, between two instants."""
+    aside = temporary()
+    try:
+        os.symlink(target, aside, dir_fd=directory)
+        move(directory, aside, name)
+    except OSError:
+        discard(directory, aside)
+        raise
 
 
 def create_directory(parent: int, name: str, files: Mapping[str, bytes]) -> None:

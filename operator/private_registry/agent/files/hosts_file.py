@@ -25,37 +25,48 @@ class HostsFile:
 
     def __init__(self, host_root: Path) -> None:
         self._host_root = host_root
+        self.registries: frozenset[str] = frozenset()
+        """Those that have a line, as of the last survey and our own changes since."""
 
     @property
     def here(self) -> Path:
         return atomic.on_host(self._host_root, PATH)
 
-    def owners(self) -> frozenset[str]:
-        """The registries that have a line. Makes good what a crash left."""
+    def survey(self) -> None:
+        """Read whose lines there are. Makes good what a crash left. Raises OSError."""
+        self.registries = frozenset()
         with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
             atomic.discard_leftovers(directory)
             self._recover(directory)
-            return etc_hosts.owners(self._read(directory))
-        return frozenset()
+            self.registries = etc_hosts.owners(self._read(directory))
+
+    def names(self, registry: str) -> frozenset[str]:
+        """The names in a registry's line. Raises OSError."""
+        if registry not in self.registries:
+            return frozenset()
+        with atomic.opened(self.here.parent) as directory:
+            return etc_hosts.names(self._read(directory), registry)
 
     def apply(self, alias: Alias, registry: str, entry_hash: str) -> int:
-        """See to it that the node finds the address under the name; returns the number of writes.
+        """See to it that the node finds the address under its names; returns the number of writes.
 
-        Raises ConflictError when somebody else's line gives the name another address, and OSError.
+        Raises ConflictError when somebody else's line gives one of them another address, and OSError.
         """
         with atomic.opened(self.here.parent) as directory:
             content = self._read(directory)
-            if address := etc_hosts.foreign_address(content, alias):
-                raise ConflictError(
-                    f"a line of somebody else in {PATH} gives {alias.name} the address {address}: remove it"
-                )
+            if foreign := etc_hosts.foreign_address(content, alias):
+                name, address = foreign
+                raise ConflictError(f"a line of somebody else in {PATH} gives {name} the address {address}: remove it")
+            self.registries |= {registry}
             return self._edit(directory, content, registry, alias.line(registry, entry_hash))
 
     def remove(self, registry: str) -> int:
         """Take a registry's line out, if there is one; returns the number of writes. Raises OSError."""
+        writes = 0
         with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
-            return self._edit(directory, self._read(directory), registry, None)
-        return 0
+            writes = self._edit(directory, self._read(directory), registry, None)
+        self.registries -= {registry}
+        return writes
 
     def _read(self, directory: int) -> bytes:
         try:
@@ -73,7 +84,7 @@ class HostsFile:
         name = self.here.name
         aside = atomic.temporary()
         try:
-            self._copy(directory, aside, wanted)
+            atomic.create_like(directory, aside, wanted, name)
             try:
                 atomic.move(directory, aside, name)
             except OSError as error:
@@ -86,17 +97,6 @@ class HostsFile:
             atomic.discard(directory, aside)
             raise
         return 1
-
-    def _copy(self, directory: int, aside: str, content: bytes) -> None:
-        """A file with the mode and the owner of the one that it is to replace."""
-        try:
-            status = os.stat(self.here.name, dir_fd=directory)
-        except FileNotFoundError:
-            atomic.create(directory, aside, content)
-            return
-        atomic.create(directory, aside, content, status.st_mode & 0o7777)
-        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(aside, status.st_uid, status.st_gid, dir_fd=directory)
 
     def _write_in_place(self, directory: int, content: bytes) -> None:
         file = os.open(self.here.name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

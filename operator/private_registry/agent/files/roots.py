@@ -8,18 +8,16 @@ conflict for a person to solve.
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from private_registry.agent.files import atomic
+from private_registry.agent.files import atomic, made
 from private_registry.trust import marker
 from private_registry.trust.entry import LIMIT
 from private_registry.trust.hosts_toml import CA_FILE, FILE
 from private_registry.trust.node_files import HostDirectory
 
 _NAMES = (FILE, CA_FILE)  # in the order of removal: nobody is to find a hosts.toml without its CA
-_MADE = ".made-by-private-registry-operator"
-"""In a root that was not there before us."""
 
 
 class ConflictError(Exception):
@@ -33,41 +31,57 @@ class HeldError(Exception):
         super().__init__(f"{host} is still held by the registry {holder}")
 
 
-class RootNotVisibleError(Exception):
-    """The directory above the root does not exist, or is not mounted into the agent."""
-
-
 class Root:
     """One root, for one thread at a time. Each method opens it anew: it may have been swapped."""
 
     def __init__(self, host_root: Path, path: PurePosixPath) -> None:
         self.path = path
         self._host_root = host_root
+        self.hosts: dict[str, frozenset[str]] = {}
+        """The directories of each registry, as of the last survey and our own changes since."""
+
+    @property
+    def registries(self) -> frozenset[str]:
+        """Those that have something here, as far as is known."""
+        return frozenset(self.hosts)
 
     @property
     def here(self) -> Path:
         """Where the root is for us at this moment."""
         return atomic.on_host(self._host_root, self.path)
 
-    def owners(self) -> dict[str, frozenset[str]]:
-        """The registries that have files here, each with its directories. Clears away what a crash left."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), atomic.opened(self.here.parent) as parent:
-            atomic.discard_leftovers(parent)
+    def survey(self) -> None:
+        """Read which registries have files here, and clear away what a crash left. Raises OSError."""
+        made.tidy(self._host_root, self.path)
         with self._opened() as root:
-            if root is None:
-                return {}
-            atomic.discard_leftovers(root)
-            owners = _owners(root)
-            if not owners:
-                self._unmake(root)
-            return {owner: frozenset(hosts) for owner, hosts in owners.items()}
+            if root is not None:
+                atomic.discard_leftovers(root)
+            owners = _owners(root) if root is not None else {}
+        if not owners:
+            made.unmake(self._host_root, self.path)
+        self.hosts = {owner: frozenset(hosts) for owner, hosts in owners.items()}
+
+    def keep(self, directories: Iterable[HostDirectory], registry: str) -> int:
+        """Let a registry have these directories, as far as there is a file in them, and no others.
+
+        Returns the number of writes. Raises what `apply` does.
+        """
+        wanted = [directory for directory in directories if directory.files]
+        writes = 0
+        for directory in wanted:
+            self.hosts[registry] = self.hosts.get(registry, frozenset()) | {directory.host}
+            writes += self.apply(directory, registry)
+        hosts = frozenset(directory.host for directory in wanted)
+        if self.hosts.get(registry, frozenset()) - hosts:
+            writes += self.remove(registry, keep=hosts)
+        return writes
 
     def apply(self, directory: HostDirectory, registry: str) -> int:
         """Make a host's directory what it should be, and return how many writes that took: 0 when it was right.
 
-        Raises ConflictError and HeldError with nothing changed, RootNotVisibleError, and OSError.
+        Raises ConflictError and HeldError with nothing changed, NotVisibleError, and OSError.
         """
-        self._make()
+        made.make(self._host_root, self.path)
         with self._opened() as root:
             if root is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
@@ -83,14 +97,19 @@ class Root:
 
         Returns the number of files. Raises OSError.
         """
+        removed, left = 0, False
         with self._opened() as root:
-            if root is None:
-                return 0
-            owners = _owners(root)
-            removed = sum(self._remove(root, host, registry) for host in owners.get(registry, set()) - set(keep))
-            if owners.keys() <= {registry} and not keep:
-                self._unmake(root)
-            return removed
+            if root is not None:
+                owners = _owners(root)
+                removed = sum(self._remove(root, host, registry) for host in owners.get(registry, set()) - set(keep))
+                left = bool(keep) or bool(owners.keys() - {registry})
+        if not left:
+            made.unmake(self._host_root, self.path)
+        if keep:
+            self.hosts[registry] = frozenset(keep)
+        else:
+            self.hosts.pop(registry, None)
+        return removed
 
     def _remove(self, root: int, host: str, registry: str) -> int:
         with atomic.subdirectory(root, host) as directory:
@@ -120,27 +139,6 @@ class Root:
                 return
             with atomic.subdirectory(parent, here.name) as root:
                 yield root
-
-    def _make(self) -> None:
-        """Make the root where there is none, with a note in it that it has to go again."""
-        here = self.here
-        if here.exists():
-            return
-        try:
-            with atomic.opened(here.parent) as parent:
-                atomic.create_directory(parent, here.name, {_MADE: b""})
-        except (FileNotFoundError, NotADirectoryError):
-            raise RootNotVisibleError(f"{self.path.parent} does not exist, or is not mounted into the agent") from None
-
-    def _unmake(self, root: int) -> None:
-        """Now that nothing of ours is in it: take the note out of the root, or all of it if it is otherwise empty."""
-        names = atomic.names(root)
-        if names == [_MADE]:
-            here = self.here
-            with atomic.opened(here.parent) as parent:
-                atomic.remove_directory(parent, here.name)
-        elif _MADE in names:
-            os.unlink(_MADE, dir_fd=root)
 
     def _refuse_shadow(self, root: int, directory: HostDirectory) -> None:
         shadow = directory.shadow

@@ -1,0 +1,111 @@
+"""Machines of their own to test on: an operating system in which a person works, and one with a Docker Engine."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.cluster.built import rootfs
+from tests.cluster.commands import output
+from tests.cluster.host import cache_directory, unmount
+from tests.cluster.processes import Process
+
+# $0: what is this machine's own. $1: its operating system, which many machines share.
+_START = """
+system=$1; shift
+mount --bind "$system" "$system"
+for each in etc run tmp var/lib; do mount --bind "$0/$each" "$system/$each"; done
+for each in proc sys dev; do mount --rbind "/$each" "$system/$each"; done
+exec chroot "$system" "$@"
+"""
+_IMAGE = 'mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/ && tar -C /tmp/image -c . | docker import - "$0"'
+_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class Machine:
+    """The machine; it has the loopback interface of the tests. `debian`: the release that it runs."""
+
+    def __init__(self, debian: str) -> None:
+        """Give it its files."""
+        self._system = rootfs.path("machine", rootfs.MACHINE[debian], cache_directory(), debian)
+        self.host_root = Path(tempfile.mkdtemp(prefix="machine-"))  # short: a socket's path may have 107 bytes
+        self.etc = self.host_root / "etc"
+        shutil.copytree(self._system / "etc", self.etc, symlinks=True)
+        for name in ("run", "tmp", "var/lib"):
+            (self.host_root / name).mkdir(parents=True)
+        self.hosts = self.etc / "hosts"
+        self.hosts.write_text("127.0.0.1 localhost\n")
+
+    def run(self, *command: str) -> str:
+        """What a person on this machine runs, and what it says. Raises CommandError."""
+        return output(*self._on_it(*command), env=_PATH)
+
+    def _on_it(self, *command: str) -> list[str | Path]:
+        return ["unshare", "--mount", "--", "sh", "-ec", _START, self.host_root, self._system, *command]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unmount(self.host_root)
+        shutil.rmtree(self.host_root)
+
+
+class DockerHost(Machine):
+    """A machine with a real dockerd."""
+
+    def __init__(self, directory: Path, *, debian: str, flags: tuple[str, ...] = ()) -> None:
+        """Describe it; nothing is started."""
+        super().__init__(debian)
+        self.daemon_json = self.etc / "docker/daemon.json"
+        dockerd = ("dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs", *flags)
+        self.process = Process(
+            self._on_it(*dockerd),
+            log=directory / "dockerd.log",
+            # Before it has a pid file it may be on the way to its root: a command would run on this very machine.
+            ready=lambda: (self.host_root / "run/docker.pid").exists() and self.run("docker", "version"),
+            env=_PATH,
+        )
+
+    def run(self, *command: str) -> str:
+        pid = self.process.pid
+        return output(
+            "nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--root=/proc/{pid}/root", "--wd=/", *command, env=_PATH
+        )
+
+    def make_image(self, name: str) -> None:
+        """An image with a few commands in it."""
+        self.run("sh", "-ec", _IMAGE, name)
+
+    def run_container(self, image: str) -> str:
+        """Start a container that runs until it is ended, and return its id."""
+        return self.run("docker", "run", "--detach", "--network=none", image, "/bin/busybox", "sleep", "3600").strip()
+
+    def runs(self, container: str) -> bool:
+        return self.run("docker", "inspect", "--format={{.State.Running}}", container).strip() == "true"
+
+    def insecure(self) -> set[str]:
+        """The hosts that Docker takes without TLS at this moment."""
+        configs = json.loads(self.run("docker", "info", "--format={{json .RegistryConfig.IndexConfigs}}"))
+        return {host for host, config in configs.items() if not config["Secure"]}
+
+    def reload(self) -> None:
+        os.kill(self.process.pid, signal.SIGHUP)
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for container in self.run("docker", "ps", "--quiet", "--no-trunc").split():
+            self.run("docker", "rm", "--force", container)
+        self.process.stop()
+        super().__exit__(kind, error, trace)
