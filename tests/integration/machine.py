@@ -1,5 +1,7 @@
 """Machines of their own to test on: an operating system in which a person works, and one with a Docker Engine."""
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -10,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster.built import rootfs
-from tests.cluster.commands import output
+from tests.cluster.commands import CommandError, output
 from tests.cluster.host import cache_directory, unmount
 from tests.cluster.processes import Process
 
@@ -23,6 +25,7 @@ for each in proc sys dev; do mount --rbind "/$each" "$system/$each"; done
 exec chroot "$system" "$@"
 """
 _IMAGE = 'mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/ && tar -C /tmp/image -c . | docker import - "$0"'
+_numbers = itertools.count()
 _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -58,13 +61,17 @@ class Machine:
 
 
 class DockerHost(Machine):
-    """A machine with a real dockerd."""
+    """A machine with a real dockerd.
+
+    It has a bridge of its own for containers: without one dockerd would remove docker0, which is this machine's.
+    """
 
     def __init__(self, directory: Path, *, debian: str, flags: tuple[str, ...] = ()) -> None:
         """Describe it; nothing is started."""
         super().__init__(debian)
         self.daemon_json = self.etc / "docker/daemon.json"
-        dockerd = ("dockerd", "--bridge=none", "--iptables=false", "--storage-driver=vfs", *flags)
+        self._bridge = f"pr-docker{next(_numbers)}"
+        dockerd = ("dockerd", f"--bridge={self._bridge}", "--iptables=false", "--storage-driver=vfs", *flags)
         self.process = Process(
             self._on_it(*dockerd),
             log=directory / "dockerd.log",
@@ -99,6 +106,9 @@ class DockerHost(Machine):
         os.kill(self.process.pid, signal.SIGHUP)
 
     def __enter__(self) -> Self:
+        self._remove_bridge()  # of a run that was cut off
+        output("ip", "link", "add", self._bridge, "type", "bridge")
+        output("ip", "addr", "add", "198.18.0.1/24", "dev", self._bridge)
         self.process.start()
         return super().__enter__()
 
@@ -108,4 +118,9 @@ class DockerHost(Machine):
         for container in self.run("docker", "ps", "--quiet", "--no-trunc").split():
             self.run("docker", "rm", "--force", container)
         self.process.stop()
+        self._remove_bridge()
         super().__exit__(kind, error, trace)
+
+    def _remove_bridge(self) -> None:
+        with contextlib.suppress(CommandError):
+            output("ip", "link", "delete", self._bridge)
