@@ -87,9 +87,12 @@ class Kubectl:
         return sorted(node["metadata"]["name"] for node in found)
 
     @contextmanager
-    def port_forward(self, namespace: str, target: str, port: int) -> Iterator["Forward"]:
-        """Forward a local port to a port of a Service or pod."""
-        command = self._command("port-forward", f"--namespace={namespace}", target, f":{port}")
+    def port_forward(
+        self, namespace: str, target: str, port: int, *, address: str = "127.0.0.1"
+    ) -> Iterator["Forward"]:
+        """Forward a local port, at one of this machine's addresses, to a port of a Service or pod."""
+        where = (f"--namespace={namespace}", f"--address={address}")
+        command = self._command("port-forward", *where, target, f":{port}")
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment()
         ) as process:
@@ -107,6 +110,6 @@ def _forwarded(process: "subprocess.Popen[str]") -> int:
     said = []
     for line in process.stdout:
         said.append(line)
-        if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", line):
+        if found := re.match(r"Forwarding from [0-9.]+:(\d+)", line):
             return int(found.group(1))
     raise KubectlError(f"port-forward ended: {''.join(said)}")

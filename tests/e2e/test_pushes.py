@@ -1,5 +1,6 @@
 """The ways to push that the README names."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 
 from tests.cluster import versions
 from tests.cluster.built import golang
+from tests.cluster.commands import CommandError
 from tests.cluster.kind import Cluster
 from tests.e2e import nodes
 from tests.e2e.place import Place
+from tests.integration.machine import DockerHost
 from tests.kubectl import KubectlError
 from tests.live_registry import LiveRegistry
 from tests.waiting import eventually
@@ -34,6 +37,34 @@ def test_docker_pushes_through_a_port_forward(team: LiveRegistry, cluster: Clust
     said = team.push(versions.BUSYBOX_IMAGE, "by-docker:v1")
     assert said.startswith("v1: digest: sha256:"), said
     assert team.run("by-docker:v1", cluster.nodes)
+
+
+def test_docker_in_a_machine_of_its_own_pushes_through_a_port_forward(
+    team: LiveRegistry, cluster: Cluster, tmp_path: Path
+) -> None:
+    """As Docker Desktop is one: it knows this machine by a name, which its daemon.json lists as it is in the README."""
+    with DockerHost(tmp_path, debian="trixie") as desktop:
+        desktop.make_image("busybox:v1")
+        desktop.hosts.write_text(f"{desktop.gateway} host.docker.internal\n")
+
+        def pushed() -> bool:
+            with team.kubectl.port_forward(
+                team.namespace, f"service/{team.name}", 5000, address=desktop.gateway
+            ) as forward:
+                there = f"host.docker.internal:{forward.port}"
+                desktop.daemon_json.parent.mkdir(exist_ok=True)
+                desktop.daemon_json.write_text(json.dumps({"insecure-registries": [there]}))
+                desktop.reload()
+                eventually(lambda: there in desktop.insecure(), within=5, what="Docker has read its daemon.json")
+                desktop.run("docker", "tag", "busybox:v1", f"{there}/by-desktop:v1")
+                try:
+                    desktop.run("docker", "push", f"{there}/by-desktop:v1")
+                except CommandError as error:
+                    raise AssertionError(str(error)) from None
+            return True
+
+        eventually(pushed, within=60, every=1, what="Docker pushes")
+    nodes.pull_on_all(cluster, f"{team.host}/by-desktop:v1")
 
 
 def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluster, crane: Path, tmp_path: Path) -> None:

@@ -70,7 +70,10 @@ class DockerHost(Machine):
         """Describe it; nothing is started."""
         super().__init__(debian)
         self.daemon_json = self.etc / "docker/daemon.json"
-        self._bridge = f"pr-docker{next(_numbers)}"
+        number = next(_numbers)
+        self._bridge = f"pr-docker{number}"
+        self.gateway = f"198.18.{number}.1"
+        """Where this machine is found from the other."""
         dockerd = ("dockerd", f"--bridge={self._bridge}", "--iptables=false", "--storage-driver=vfs", *flags)
         self.process = Process(
             self._on_it(*dockerd),
@@ -108,7 +111,7 @@ class DockerHost(Machine):
     def __enter__(self) -> Self:
         self._remove_bridge()  # of a run that was cut off
         output("ip", "link", "add", self._bridge, "type", "bridge")
-        output("ip", "addr", "add", "198.18.0.1/24", "dev", self._bridge)
+        output("ip", "addr", "add", f"{self.gateway}/24", "dev", self._bridge)
         self.process.start()
         return super().__enter__()
 

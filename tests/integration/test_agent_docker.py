@@ -16,6 +16,7 @@ from private_registry.kube.client import Kube
 from tests.cluster import versions
 from tests.cluster.commands import CommandError
 from tests.cluster.processes import ControlPlane
+from tests.integration.agent_node import cleanup
 from tests.integration.agent_world import TLS_OFF, AgentWorld, Served, local_address
 from tests.integration.machine import DockerHost
 from tests.trees import tree
@@ -229,6 +230,19 @@ async def test_what_somebody_takes_out_comes_back(world: DockerWorld) -> None:
             await world.withdraw(team)
             await world.until_gone(team.key)
         assert machine.daemon_json.read_bytes() == b'{"debug": false, "mtu": 1400}'
+
+
+async def test_clean_up_needs_nobody(world: DockerWorld) -> None:
+    """With the operator gone for good, one command leaves file and daemon as they were."""
+    machine, team = world.node, serve(world, TLS_OFF)
+    with given(machine, b'{"debug": false}\n'):
+        with world.agent():
+            await world.publish(team)
+            await world.until_trusted(team)
+        said = await asyncio.to_thread(cleanup, machine)
+        assert f"removed what was of {team.key}" in said
+        assert machine.daemon_json.read_bytes() == b'{"debug": false}\n'
+        assert machine.insecure() == set()
 
 
 async def test_docker_starts_after_the_agent(world: DockerWorld) -> None:

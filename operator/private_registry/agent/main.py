@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from private_registry.agent.files.daemon_file import DaemonFileError
 from private_registry.agent.health import Health
 from private_registry.agent.loop import NodeLoop
 from private_registry.agent.node import Node
@@ -85,10 +86,16 @@ async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
     else:
         await runtime.close()
     places.survey()
-    removed = 0
+    removed, failures = 0, list[Exception]()
     for registry in sorted(places.registries):
-        removed += places.remove(registry)
-        logger.info("removed what was of %s", registry)
+        try:
+            removed += places.remove(registry)
+            logger.info("removed what was of %s", registry)
+        except (OSError, DaemonFileError) as error:
+            failures.append(error)
+            logger.error("something of %s is left: %s", registry, error)  # noqa: TRY400  (what went wrong is in it)
+    if failures:
+        raise failures[0]
     logger.info("%d files and lines removed: this node is as it was", removed)
     if wait:
         stopped = asyncio.Event()

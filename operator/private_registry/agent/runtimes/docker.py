@@ -52,7 +52,10 @@ class Docker:
     def apply(self, files: NodeFiles) -> int:
         plain = docker.plain_hosts(files)
         if plain:
-            docker.refuse_conflict(self._dockerd.flags(), plain)
+            try:
+                docker.refuse_conflict(self._dockerd.flags(), plain)
+            except RuntimeMissingError:  # it has ended, and whoever looks for it is about to notice
+                return 0
         return self._daemon_file.apply(files.registry, plain)
 
     async def prove(self, files: NodeFiles) -> Verdict:
@@ -97,7 +100,7 @@ class DockerKind:
         return Docker(
             self._dockerd,
             identity=identity,
-            version=about["Version"],
+            version=about.get("Version", ""),
             root=self._root,
             daemon_file=self._daemon_file,
         )

@@ -46,9 +46,12 @@ class Dockerd:
         return pid, rest.split()[19]
 
     def flags(self) -> tuple[str, ...]:
-        """The command line that it was started with. Raises OSError and RuntimeMissingError."""
+        """The command line that it was started with. Raises RuntimeMissingError."""
         pid, _ = self.identify()
-        return tuple(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0"))
+        try:
+            return tuple(Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0"))
+        except OSError:
+            raise RuntimeMissingError(None) from None
 
     def reload(self) -> None:
         """Have it read daemon.json again, as `systemctl reload docker` does; running containers do not notice.

@@ -83,15 +83,16 @@ class Proxy:
                         if self.ipv6 or ":" not in cluster_ip:
                             yield (cluster_ip, port["port"]), target
 
-    def _accept(self, address: Address) -> Any:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task
-            self._connections.add(task)
-            # asyncio takes a cancelled connection for an accident.
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._forward(reader, writer, self._targets.get(address))
-            self._connections.discard(task)
+    def _accept(self, address: Address) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = asyncio.create_task(self._forward(reader, writer, self._targets.get(address)))
+            self._connections.add(connection)
+
+            def over(_: asyncio.Task[None]) -> None:
+                self._connections.discard(connection)
+                writer.close()  # also of one that was cancelled before it began
+
+            connection.add_done_callback(over)
 
         return accept
 
