@@ -240,23 +240,23 @@ async def test_hosts_that_one_may_not_have(cluster: Cluster) -> None:
     """A name that the administrator does not allow, or that another registry has, is left out of those trusted."""
     mine, others = "mine.registry.example.com", "shared.registry.example.com"
     await cluster.ready({"nodeTrust": {"additionalHosts": [others]}})
-    await cluster.create({"nodeTrust": {"additionalHosts": ["docker.io", others, mine]}}, name="another")
-    message = await cluster.until_condition(Type.STALLED, "True", "HostNotAllowed", name="another")
+    await cluster.create({"nodeTrust": {"additionalHosts": ["docker.io", others, mine]}}, name="younger")
+    message = await cluster.until_condition(Type.STALLED, "True", "HostNotAllowed", name="younger")
     assert message == (
-        f"spec.nodeTrust.additionalHosts: docker.io is neither a name of {cluster.namespace}/another nor allowed by "
+        f"spec.nodeTrust.additionalHosts: docker.io is neither a name of {cluster.namespace}/younger nor allowed by "
         f"--allowed-hosts; spec.nodeTrust.additionalHosts: {others} is a host of the registry {cluster.namespace}/team "
         "already"
     )
-    await cluster.until_condition(Type.NODES_TRUSTED, "True", "AllNodesTrust", name="another")
-    await cluster.until_condition(Type.READY, "False", "HostNotAllowed", name="another")
-    assert [host for host in await hosts_of(cluster, "another") if "svc" not in host and "127." not in host][-1] == mine
+    await cluster.until_condition(Type.NODES_TRUSTED, "True", "AllNodesTrust", name="younger")
+    await cluster.until_condition(Type.READY, "False", "HostNotAllowed", name="younger")
+    assert [host for host in await hosts_of(cluster, "younger") if "svc" not in host and "127." not in host][-1] == mine
     assert others in await hosts_of(cluster, "team")
 
-    await cluster.change({"nodeTrust": {"additionalHosts": [others, mine]}}, name="another")
-    await cluster.until_condition(Type.STALLED, "True", "HostTaken", name="another")
+    await cluster.change({"nodeTrust": {"additionalHosts": [others, mine]}}, name="younger")
+    await cluster.until_condition(Type.STALLED, "True", "HostTaken", name="younger")
     await cluster.change({"nodeTrust": None})
-    await cluster.until_ready("another")
-    assert others in await hosts_of(cluster, "another")
+    await cluster.until_ready("younger")
+    assert others in await hosts_of(cluster, "younger")
     assert others not in await hosts_of(cluster, "team")
 
 

@@ -51,7 +51,9 @@ class Proxy:
         finally:
             for server in self._servers.values():
                 server.close()
-            for connection in self._connections:
+            for _ in range(5):  # one that was accepted a moment ago is given to us within some turns of the loop
+                await asyncio.sleep(0)
+            for connection in list(self._connections):
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
