@@ -116,9 +116,11 @@ class DaemonFile:
 
         The last one leaves the bytes that were there before the first. Raises DaemonFileError and OSError.
         """
-        writes = self._remove(registry) if registry in self.registries else 0
+        if registry not in self.registries:
+            return 0
+        writes = self._remove(registry)
         self.registries -= {registry}
-        if writes and not self.registries:
+        if not self.registries:  # also when the directory was made and nothing could be written into it
             made.unmake(self._host_root, DIRECTORY)
         return writes
 
