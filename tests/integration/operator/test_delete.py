@@ -134,6 +134,8 @@ async def test_a_whole_namespace(cluster: Cluster) -> None:
     """When a namespace goes, its registries' nodes are cleaned before, and nothing is made in it any more."""
     await cluster.ready()
     await cluster.ready(PLAIN, name="another")
+    for name in BOTH:  # the event comes after the status that says ready, and would count as made below
+        await cluster.until_event("Ready", name)
     async with cluster.requests() as requests:
         await cluster.kube._call("DELETE", kinds.NAMESPACE.path(None, cluster.namespace))
         for name in BOTH:
