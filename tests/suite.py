@@ -3,7 +3,7 @@
     python -m tests.suite [STAGE ...]
 
 Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
-compute: the lines of each then begin with its name.
+compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
 """
 
 import subprocess
@@ -41,6 +41,8 @@ class Outcome:
     name: str
     status: int
     seconds: float
+    failed: tuple[str, ...] = ()
+    """The tests that failed, as far as they can be told."""
 
 
 def main() -> int:
@@ -53,6 +55,9 @@ def main() -> int:
         outcomes += _run_together(chosen)
         if any(outcome.status for outcome in outcomes):
             break
+    for outcome in outcomes:
+        for line in outcome.failed:
+            print(f"{outcome.name}: {line}")
     print("== where the time went")
     for outcome in outcomes:
         print(f"{_minutes(outcome.seconds)}  {outcome.name}{' FAILED' if outcome.status else ''}")
@@ -79,9 +84,12 @@ def _run_named(stage: Stage) -> Outcome:
     began = time.monotonic()
     with subprocess.Popen(stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         assert running.stdout
+        failed = []
         for line in running.stdout:
             print(f"{stage.name:>11} | {line}", end="", flush=True)
-    return Outcome(stage.name, running.returncode, time.monotonic() - began)
+            if line.startswith(("FAILED ", "ERROR ")):
+                failed.append(line.rstrip())
+    return Outcome(stage.name, running.returncode, time.monotonic() - began, tuple(failed))
 
 
 def _minutes(seconds: float) -> str:
