@@ -51,4 +51,5 @@ running() { # NAMESPACE WORKLOAD
 }
 running private-registry-system deployment/private-registry-operator
 running private-registry-nodes daemonset/private-registry-agent
+running private-registry-nodes daemonset/private-registry-agent-managing
 echo "Installed. A first registry: kubectl apply -f manifests/examples/smallest.yaml; kubectl get preg,nodetrust -A"

@@ -138,6 +138,11 @@ def operator(
 @click.option(
     "--cleanup", is_flag=True, help="Remove every file of ours from the node, whatever the API server says, and exit."
 )
+@click.option(
+    "--may-restart",
+    is_flag=True,
+    help="Set config_path and restart containerd where the node is opted in; needs a privileged pod.",
+)
 @click.option("--wait", is_flag=True, help="With --cleanup: stay idle afterwards, for use in a DaemonSet.")
 def agent(
     kubeconfig: str | None,
@@ -152,6 +157,7 @@ def agent(
     *,
     cleanup: bool,
     wait: bool,
+    may_restart: bool,
     **rules: Any,
 ) -> None:
     """Keep one node's trust in registries: write its runtime's files, prove them, repair them, undo them."""
@@ -165,6 +171,7 @@ def agent(
         host_root=host_root,
         proof_interval=proof_interval,
         health_port=health_port,
+        may_restart=may_restart,
     )
     try:
         if cleanup:

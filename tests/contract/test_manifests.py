@@ -35,7 +35,7 @@ def test_the_image_is_named_once_and_is_of_this_version() -> None:
         for pod in pods(rendered(directory)).values()
         for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
     ]
-    assert len(containers) == 4
+    assert len(containers) == 5
     assert {container["image"] for container in containers} == {f"private-registry-operator:{VERSION}"}
 
 
@@ -143,6 +143,24 @@ def test_an_agent_is_confined_but_for_two_directories() -> None:
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
     assert writable == {"/host/etc"}
     assert {volume["hostPath"]["path"] for volume in spec["volumes"]} == {"/etc", "/run"}
+
+
+def test_only_a_node_that_was_opted_in_has_an_agent_that_may_enter_it() -> None:
+    """It is the other agent but for its place, its flag and its rights, and every node has one of the two."""
+    found = pods(rendered(INSTALLATION))
+    agent, managing = (found[f"private-registry-agent{suffix}"]["spec"] for suffix in ("", "-managing"))
+    label = {names.RUNTIME_CONFIG: names.MANAGE}
+    assert managing.pop("nodeSelector") == agent.pop("nodeSelector") | label
+    (terms,) = agent.pop("affinity")["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"].values()
+    assert terms == [
+        {"matchExpressions": [{"key": names.RUNTIME_CONFIG, "operator": "NotIn", "values": [names.MANAGE]}]}
+    ]
+    [plain], [privileged] = agent.pop("containers"), managing.pop("containers")
+    assert agent == managing
+    assert privileged.pop("args") == [*plain.pop("args"), "--may-restart"]
+    assert privileged.pop("securityContext")["privileged"]
+    plain.pop("securityContext")
+    assert plain == privileged
 
 
 def test_an_agent_runs_on_every_linux_node() -> None:

@@ -32,7 +32,12 @@ class Outcome:
 
 WORKS = Outcome(Reason.TRUSTED, "", "works")
 CURED = Outcome(Reason.TRUSTED, "", "works, by a directory of the list's name")
-UNSET = Outcome(Reason.CONFIG_PATH_UNSET, "reads no directory for registries", "`ConfigPathUnset`")
+MIRRORED = Outcome(Reason.CONFIG_PATH_UNSET, "The table registry.mirrors is, beside which", "`ConfigPathUnset`")
+UNSET = Outcome(
+    Reason.CONFIG_PATH_UNSET,
+    "kubectl label node worker-1 privateregistry.dev/runtime-config=manage",
+    "`ConfigPathUnset`",
+)
 CONFLICT = Outcome(Reason.CONFLICT, "team.registries.svc_5000_ is there", "`Conflict`")
 
 
@@ -83,7 +88,7 @@ CASES = (
         lambda node: node.configure(LIST),
         lambda version: CURED if version >= (2, 1) else WORKS,
     ),
-    Case("`registry.mirrors`", _mirrors, lambda _: UNSET),
+    Case("`registry.mirrors`", _mirrors, lambda _: MIRRORED),
     Case("`config_path` in an imported file", _imports, lambda _: WORKS),
     Case("a file of version 2", lambda node: node.configure(CERTS_D, old=True), lambda _: WORKS),
     Case("somebody else's `host_port_` directory", _foreign("team.registries.svc_5000_"), lambda _: CONFLICT),

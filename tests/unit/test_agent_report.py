@@ -2,7 +2,7 @@
 
 import pytest
 
-from private_registry.agent.report import MAX_MESSAGE, Found, Row, build
+from private_registry.agent.report import MAX_MESSAGE, Found, Row, RuntimeConfig, build
 from private_registry.api import nodetrust
 from private_registry.api.nodetrust import NodeTrustStatus, RegistryTrust
 from private_registry.trust.reasons import TRUSTED, Reason, Verdict
@@ -35,10 +35,12 @@ def test_every_runtime_is_named() -> None:
 
 def test_the_operator_reads_what_the_agent_says() -> None:
     """The agent spells the status out, for want of memory; it is the operator's model of it, field by field."""
-    status = build([Row("b/broken", "1" * 16, BROKEN)], RUNTIMES, {}, FIRST)
+    waiting = RuntimeConfig("Waiting", "1" * 16, "its turn")
+    status = build([Row("b/broken", "1" * 16, BROKEN)], RUNTIMES, {}, FIRST, config=waiting)
     assert NodeTrustStatus.model_validate(status).model_dump(mode="json", by_alias=True) == status
     assert status.keys() == {field.alias for field in NodeTrustStatus.model_fields.values()}
     assert status["registries"][0].keys() == {field.alias for field in RegistryTrust.model_fields.values()}
+    assert status["runtimeConfig"].keys() == {field.alias for field in nodetrust.RuntimeConfig.model_fields.values()}
     assert status["runtimes"][0].keys() == {field.alias for field in nodetrust.Runtime.model_fields.values()}
     assert MAX_MESSAGE == nodetrust.MAX_MESSAGE
 

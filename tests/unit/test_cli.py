@@ -28,7 +28,7 @@ COMMON = {
 }
 OPTIONS = {
     "operator": COMMON | {"--namespace", "--identity", "--registry-image"},
-    "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait"},
+    "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait", "--may-restart"},
 }
 
 

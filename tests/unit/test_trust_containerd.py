@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from private_registry.trust import containerd
-from private_registry.trust.containerd import ConfigUnreadableError, Lookup
+from private_registry.trust.containerd import ConfigUnreadableError, Lookup, Told
 from private_registry.trust.reasons import Reason
 
 CONFIG = PurePosixPath("/etc/containerd/config.toml")
@@ -20,7 +20,8 @@ MIRRORS_V3 = V3 + '[plugins."io.containerd.cri.v1.images".registry.mirrors."dock
 
 def look_up(version: str, *files: str, in_status: str | None = None) -> Lookup:
     parsed = [containerd.parse_config(CONFIG, text) for text in files]
-    return containerd.analyse(version, in_status, parsed, config=CONFIG, node="worker-1")
+    told = None if in_status is None else Told(in_status, has_mirrors=False)
+    return containerd.analyse(version, told, parsed, config=CONFIG, node="worker-1")
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ def test_the_effective_config_path_is_that_of_the_real_containerd(
 def test_old_versions_tell_it_themselves(version: str) -> None:
     """Their CRI status has the effective configuration, whatever the file says by now."""
     info = {"config": json.dumps({"registry": {"configPath": "/x:/y"}, "sandboxImage": "pause"})}
-    in_status = containerd.config_path_in_status(info)
-    assert in_status == "/x:/y"
-    found = look_up(version, V2 + 'config_path = "/a"', in_status=in_status)
+    told = containerd.told_in_status(info)
+    assert told == Told("/x:/y", has_mirrors=False)
+    found = look_up(version, V2 + 'config_path = "/a"', in_status=told.config_path)
     assert (found.root, found.hint) == (PurePosixPath("/x"), "")
 
 
 @pytest.mark.parametrize("info", [{}, {"config": "no json"}, {"config": "[]"}, {"config": '{"registry": {}}'}])
 def test_newer_versions_do_not_tell_it(info: dict[str, str]) -> None:
     """Their status has something else, or nothing, below that key."""
-    assert containerd.config_path_in_status(info) is None
+    assert containerd.told_in_status(info) is None
 
 
 @pytest.mark.parametrize(("version", "in_status"), [("1.6.20", ""), ("1.7.34", ""), ("2.1.9", None)])

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from private_registry.agent.files.config_file import ConfigFileError
 from private_registry.agent.files.daemon_file import DaemonFileError
 from private_registry.agent.files.made import NotVisibleError
 from private_registry.agent.files.roots import ConflictError, HeldError
@@ -198,7 +199,7 @@ class Keeper:
         reporter.set(undoing)
         try:
             await node.remove(self.registry)
-        except (OSError, DaemonFileError) as error:
+        except (OSError, DaemonFileError, ConfigFileError) as error:
             self._failures += 1
             self._due = retry
             message = f"what is left of {self.registry} cannot be removed: {_text(error)}"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import daemon_file, drop_ins, hosts_file
 from private_registry.agent.files.atomic import TEMPORARY, on_host
+from private_registry.agent.files.config_file import ConfigFileError
 from private_registry.agent.health import Health
 from private_registry.agent.keeper import Keeper, Tools, Undo
 from private_registry.agent.node import Node
@@ -20,7 +21,9 @@ from private_registry.agent.runtimes.crio import ROOT as CRIO_ROOT
 from private_registry.agent.runtimes.crio import Crio, CrioKind
 from private_registry.agent.runtimes.docker import ROOT as DOCKER_ROOT
 from private_registry.agent.runtimes.docker import Docker, DockerKind
+from private_registry.agent.runtimes.managed import Management
 from private_registry.agent.runtimes.runtime import Kind, RuntimeMissingError
+from private_registry.agent.runtimes.systemd import NodeCommands
 from private_registry.agent.watch import Watcher
 from private_registry.api import hosts, names
 from private_registry.kube.client import ApiError, Kube
@@ -56,7 +59,9 @@ class NodeLoop:
         reporter: Reporter,
         health: Health,
         proof_interval: float,
+        commands: NodeCommands | None = None,
     ) -> None:
+        """`commands`: where this agent may restart containerd."""
         self._kube = kube
         self._node_name = node_name
         self._namespace = agents_namespace
@@ -69,7 +74,18 @@ class NodeLoop:
         self._keepers: dict[str, Keeper] = {}
         self._pulse = Pulse(_GATHER)
         self._refused_until = 0.0
-        self._kinds = _kinds(node, node_name)
+        self._containerd = _containerd(node, node_name)
+        self._kinds = _kinds(node, self._containerd)
+        self._management = self._containerd.management = Management(
+            reporter,
+            node.places.config_file,
+            node.on_disk,
+            commands=commands,
+            node=node_name,
+            in_use=lambda: bool(node.registries),
+            answers=self._containerd.answers,
+            changed=self._look_at_containerd_again,
+        )
         self._runtime_pulses = {kind.name: Pulse(_GATHER) for kind in self._kinds}
         self._examined = {kind.name: asyncio.Event() for kind in self._kinds}
         """Once that runtime was looked for, found or not."""
@@ -96,6 +112,8 @@ class NodeLoop:
         await self._reporter.present.wait()
         for examined in self._examined.values():
             await examined.wait()
+        await self._survey()
+        group.create_task(self._management.run())
         clock = asyncio.get_running_loop().time
         reread_at = clock()
         while True:
@@ -108,13 +126,14 @@ class NodeLoop:
                 if not self._rules.service_ranges or (reread and self._refuses()):
                     await self._learn_service_ranges()
                 self._assign(group)
+            self._management.check()
             watcher.watch(self._directories())
             await self._pulse.wait(max(0.0, reread_at - clock()))
 
     async def _survey(self) -> None:
         try:
             await self._node.survey()
-        except OSError as error:  # keepers meet it too, and report it
+        except (OSError, ConfigFileError) as error:  # keepers meet it too, and report it
             logger.warning("the node's directories cannot be looked through: %s", error)
 
     def _refuses(self) -> bool:
@@ -136,7 +155,13 @@ class NodeLoop:
 
     def _see_node_trust(self) -> None:
         self._reporter.see(self._own.objects.get(self._node_name))
+        self._runtime_pulses[ContainerdKind.name].set()
         self._pulse.set()
+
+    def _look_at_containerd_again(self) -> None:
+        """What is known of how it is configured may be true no more."""
+        self._runtime_pulses[ContainerdKind.name].set()
+        self._check(self._keepers)
 
     def _assign(self, group: asyncio.TaskGroup) -> None:
         """Tell every keeper what is wanted, with keepers for whatever is or should be on this node."""
@@ -243,6 +268,8 @@ class NodeLoop:
         self._check(self._keepers)
 
     def _report_runtimes(self) -> None:
+        containerd = self._node.runtime(ContainerdKind.name)
+        self._management.see(containerd.process if isinstance(containerd, Containerd) else None)
         found = [Found(each.name, each.version, each.config_path) for each in self._node.runtimes]
         self._reporter.set_runtimes(found)
         self._check(self._keepers)
@@ -299,11 +326,16 @@ class NodeLoop:
                 self._keepers[registry].check()
 
 
-def _kinds(node: Node, name: str) -> tuple[Kind, ...]:
+def _containerd(node: Node, name: str) -> ContainerdKind:
+    places = node.places
+    return ContainerdKind(node.host_root, name, lambda path: places.root(Containerd.name, path), places.literal)
+
+
+def _kinds(node: Node, containerd: ContainerdKind) -> tuple[Kind, ...]:
     """The runtimes that are looked for."""
     places = node.places
     return (
-        ContainerdKind(node.host_root, name, lambda path: places.root(Containerd.name, path), places.literal),
+        containerd,
         DockerKind(places.dockerd, places.root(Docker.name, DOCKER_ROOT), places.daemon_file),
         CrioKind(node.host_root, places.root(Crio.name, CRIO_ROOT), places.drop_ins),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from private_registry.agent.files.config_file import ConfigFileError
 from private_registry.agent.files.daemon_file import DaemonFileError
 from private_registry.agent.health import Health
 from private_registry.agent.loop import NodeLoop
@@ -18,6 +19,7 @@ from private_registry.agent.places import Places
 from private_registry.agent.report import Reporter
 from private_registry.agent.runtimes.containerd import Containerd, ContainerdKind
 from private_registry.agent.runtimes.runtime import RuntimeMissingError
+from private_registry.agent.runtimes.systemd import Systemd
 from private_registry.api import hosts
 from private_registry.kube.client import Kube
 from private_registry.kube.login import Credentials
@@ -37,6 +39,8 @@ class AgentSettings:
     proof_interval: float = 600.0
     """Seconds between two proofs of a registry that is trusted."""
     health_port: int = 8080
+    may_restart: bool = False
+    """Whether this agent may enter the node and restart containerd, where the node is opted in."""
 
 
 async def run(settings: AgentSettings, credentials: Credentials) -> None:
@@ -61,6 +65,7 @@ async def _serve(settings: AgentSettings, kube: Kube) -> None:
         reporter=Reporter(kube, settings.node_name, _now),
         health=health,
         proof_interval=settings.proof_interval,
+        commands=Systemd() if settings.may_restart else None,
     )
     runner = web.AppRunner(health.application(), access_log=None)
     await runner.setup()
@@ -74,7 +79,7 @@ async def _serve(settings: AgentSettings, kube: Kube) -> None:
 async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
     """Remove everything of ours from the node, whatever the API server says. Then, if asked to, wait for SIGTERM.
 
-    Raises OSError and DaemonFileError.
+    Raises OSError, DaemonFileError and ConfigFileError.
     """
     places = Places(settings.host_root)
     try:
@@ -91,7 +96,7 @@ async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
         try:
             removed += places.remove(registry)
             logger.info("removed what was of %s", registry)
-        except (OSError, DaemonFileError) as error:
+        except (OSError, DaemonFileError, ConfigFileError) as error:
             failures.append(error)
             logger.error("something of %s is left: %s", registry, error)  # noqa: TRY400  (what went wrong is in it)
     if failures:

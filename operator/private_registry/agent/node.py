@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,13 @@ from private_registry.agent.files.roots import ConflictError, HeldError
 from private_registry.agent.places import Places
 from private_registry.agent.runtimes.proving import worst
 from private_registry.agent.runtimes.runtime import Runtime
+from private_registry.trust import vendors
 from private_registry.trust.docker import FlagConflictError
 from private_registry.trust.node_files import NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
 
 NOT_WRITTEN: Final = (ConflictError, HeldError, NotVisibleError, DaemonFileError, FlagConflictError, OSError)
 """What may keep a file of ours from being what it should be."""
-
-# Container runtimes whose configuration belongs to somebody else.
-_OTHERS: Mapping[str, str] = {
-    "run/k3s/containerd/containerd.sock": "the containerd of k3s or RKE2",
-    "run/k0s/containerd.sock": "the containerd of k0s",
-    "var/snap/microk8s/common/run/containerd.sock": "the containerd of MicroK8s",
-}
 
 T = TypeVar("T")
 
@@ -68,22 +62,21 @@ class Node:
         """Why nothing at all can be trusted on this node at present."""
         if self._runtimes or self._lost:
             return None
-        for path, name in _OTHERS.items():
+        for path, (name, setting) in vendors.SOCKETS.items():
             if (self.host_root / path).exists():
-                return Verdict(
-                    Reason.NO_RUNTIME, f"this node runs {name} (/{path}), which this version does not configure"
-                )
+                message = f"this node runs {name} (/{path}), which this version does not configure: {setting}"
+                return Verdict(Reason.NO_RUNTIME, message)
         return Verdict(Reason.NO_RUNTIME, "this node runs neither containerd nor Docker Engine nor CRI-O")
 
     async def survey(self) -> None:
-        """Read whose files there are, and clear away what a crash left. Raises OSError."""
-        await self._on_disk(self.places.survey)
+        """Read whose files there are, and clear away what a crash left. Raises OSError and ConfigFileError."""
+        await self.on_disk(self.places.survey)
 
     async def adopt(self, runtime: Runtime) -> None:
         """Go on with this run of a runtime. What is in directories that it reads no more means nothing, and goes."""
         if runtime.sure:
             with contextlib.suppress(OSError):  # it will be tried again, when a registry goes at the latest
-                self._wrote(await self._on_disk(self.places.empty_others, runtime.name, runtime.root, runtime.literal))
+                self._wrote(await self.on_disk(self.places.empty_others, runtime.name, runtime.root, runtime.literal))
         await self._replace(runtime.name, runtime)
         self._lost.pop(runtime.name, None)
         self._left.discard(runtime.name)
@@ -116,7 +109,7 @@ class Node:
 
         Raises one of NOT_WRITTEN after everything else was done; what was right before is right still.
         """
-        writes, failure = await self._on_disk(self._apply, files, self.runtimes)
+        writes, failure = await self.on_disk(self._apply, files, self.runtimes)
         self._wrote(writes)
         if failure:
             raise failure
@@ -152,8 +145,8 @@ class Node:
         return names | self.places.hosts_file.names(files.registry) if self._lost or self._left else names
 
     async def remove(self, registry: str) -> None:
-        """Remove everything of a registry, wherever it is. Raises OSError and DaemonFileError."""
-        self._wrote(await self._on_disk(self.places.remove, registry))
+        """Remove everything of a registry, wherever it is. Raises OSError, DaemonFileError and ConfigFileError."""
+        self._wrote(await self.on_disk(self.places.remove, registry))
 
     async def prove(self, files: NodeFiles) -> Verdict:
         """Ask every runtime for an image that cannot exist, by every name of a registry."""
@@ -161,5 +154,6 @@ class Node:
         verdicts = await asyncio.gather(*(runtime.prove(files) for runtime in runtimes))
         return worst([*self._lost.values(), *verdicts])
 
-    async def _on_disk(self, work: Callable[..., T], *arguments: object) -> T:
+    async def on_disk(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run something in the one thread that touches the disk."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)

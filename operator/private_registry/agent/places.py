@@ -2,6 +2,7 @@
 
 from pathlib import Path, PurePosixPath
 
+from private_registry.agent.files.config_file import ConfigFile
 from private_registry.agent.files.daemon_file import DaemonFile, DaemonFileError
 from private_registry.agent.files.drop_ins import DropIns
 from private_registry.agent.files.hosts_file import HostsFile
@@ -21,6 +22,7 @@ class Places:
         self.dockerd = Dockerd(host_root)
         self.hosts_file = HostsFile(host_root)
         self.daemon_file = DaemonFile(host_root, self.dockerd)
+        self.config_file = ConfigFile(host_root)
         self.drop_ins = DropIns(host_root, lambda: crio.reload(host_root))
         self._roots: dict[str, dict[PurePosixPath, Root]] = {}
         self._literals: dict[PurePosixPath, LiteralPath] = {}
@@ -53,15 +55,15 @@ class Places:
         return self._literals.setdefault(path, LiteralPath(self.host_root, path, root))
 
     def survey(self) -> None:
-        """Read whose files there are, and clear away what a crash left. Raises OSError."""
-        for place in self.all:
+        """Read whose files there are, and clear away what a crash left. Raises OSError and ConfigFileError."""
+        for place in (*self.all, self.config_file):
             place.survey()
         self._remove_unused()
 
     def remove(self, registry: str) -> int:
         """Remove everything of a registry, wherever it is, as far as that goes; return the number of writes.
 
-        Raises OSError and DaemonFileError after the last, when there was one.
+        Raises OSError, DaemonFileError and ConfigFileError after the last, when there was one.
         """
         removed, failures = 0, []
         for place in self.all:
@@ -75,7 +77,9 @@ class Places:
 
     def _remove_unused(self) -> int:
         """Remove what serves no registry in particular once there is none."""
-        return 0 if self.registries else sum(literal.remove() for literal in self._literals.values())
+        if self.registries:
+            return 0
+        return sum(literal.remove() for literal in self._literals.values()) + self.config_file.forget()
 
     def empty_others(self, runtime: str, current: Root | None, literal: LiteralPath | None) -> int:
         """Empty the directories that a runtime does not read any more; return the number of writes. Raises OSError."""

@@ -23,8 +23,10 @@ class Pulse:
 
     async def wait(self, timeout: float | None = None) -> None:
         """Return at the next reason, or after `timeout` seconds without one."""
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the reason.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
         self._event.clear()
 
     def _fire(self) -> None:

@@ -36,6 +36,19 @@ class Found:
 
 
 @dataclass(frozen=True)
+class RuntimeConfig:
+    """What becomes of a containerd whose configuration the agent is to set: see controller/turns.py for its part."""
+
+    state: str
+    edit: str
+    """Id of the edit, which a turn is given for."""
+    message: str
+
+    def as_object(self) -> Object:
+        return {"state": self.state, "edit": self.edit, "message": self.message[:MAX_MESSAGE]}
+
+
+@dataclass(frozen=True)
 class Row:
     """What is to be said of one registry."""
 
@@ -44,14 +57,19 @@ class Row:
     verdict: Verdict
 
 
-def build(rows: Iterable[Row], runtimes: Sequence[Found], previous: Object, now: str) -> Object:
-    """The whole status. A row keeps its transition time as long as neither its reason nor its trust changes."""
+def build(
+    rows: Iterable[Row], runtimes: Sequence[Found], previous: Object, now: str, *, config: RuntimeConfig | None = None
+) -> Object:
+    """The whole status, as a merge patch of the previous one.
+
+    A row keeps its transition time as long as neither its reason nor its trust changes.
+    """
     before = {row["registry"]: row for row in previous.get("registries") or ()}
     registries = [_as_object(row, before.get(row.registry), now) for row in sorted(rows, key=lambda row: row.registry)]
     wanted = [row for row in registries if row["reason"] != Reason.UNDOING]
     trusted = sum(row["trusted"] for row in wanted)
     problem = next((row for row in registries if row["message"]), None)
-    return {
+    status = {
         "runtime": ", ".join(f"{runtime.name} {runtime.version}" for runtime in runtimes),
         "runtimes": [runtime.as_object() for runtime in runtimes],
         "total": len(wanted),
@@ -60,6 +78,11 @@ def build(rows: Iterable[Row], runtimes: Sequence[Found], previous: Object, now:
         "message": f"{problem['registry']}: {problem['message']}" if problem else "",
         "registries": registries,
     }
+    if config:
+        status["runtimeConfig"] = config.as_object()
+    elif "runtimeConfig" in previous:
+        status["runtimeConfig"] = None
+    return status
 
 
 def _as_object(row: Row, before: Object | None, now: str) -> Object:
@@ -81,7 +104,10 @@ class Reporter:
     def __init__(self, kube: Kube, node: str, now: Callable[[], str]) -> None:
         """`now`: the time in RFC 3339, whole seconds, UTC."""
         self.labels: Mapping[str, str] = {}
-        """Of the node, as far as registries ask for them."""
+        """Of the node, as far as registries ask for them, and by which it is opted in."""
+        self.turn = ""
+        """Id of the edit for which the operator lets containerd be restarted now."""
+        self.runtime_config: RuntimeConfig | None = None
         self.present = asyncio.Event()
         """Once the NodeTrust has been seen. Before that nothing may be written on the node."""
         self._kube = kube
@@ -110,7 +136,8 @@ class Reporter:
             return
         self._version = version
         self._seen = node_trust.get("status") or {}
-        self.labels = (node_trust.get("spec") or {}).get("nodeLabels") or {}
+        spec = node_trust.get("spec") or {}
+        self.labels, self.turn = spec.get("nodeLabels") or {}, spec.get("restartTurn", "")
         if not self.present.is_set():
             self._remember(self._seen)
             self.present.set()
@@ -125,6 +152,8 @@ class Reporter:
             Found(each["name"], each.get("version", ""), each.get("configPath", ""))
             for each in status.get("runtimes") or ()
         ]
+        if config := status.get("runtimeConfig"):
+            self.runtime_config = RuntimeConfig(config["state"], config.get("edit", ""), config.get("message", ""))
 
     def set(self, row: Row) -> bool:
         """Say this of a registry from now on; returns whether it is something else than before."""
@@ -143,6 +172,20 @@ class Reporter:
         self.runtimes = runtimes
         self._pulse.set()
 
+    def set_runtime_config(self, config: RuntimeConfig | None) -> bool:
+        """Say this of the node's opt-in from now on; returns whether it is something else than before."""
+        if self.runtime_config == config:
+            return False
+        self.runtime_config = config
+        self._pulse.set()
+        return True
+
+    async def told_runtime_config(self) -> None:
+        """Return when the API server has what is said of the opt-in."""
+        said = self.runtime_config.as_object() if self.runtime_config else None
+        while (self._seen or {}).get("runtimeConfig") != said:
+            await self._news.wait()
+
     async def listed(self, row: Row) -> None:
         """Return when the API server has a row of the registry: `row` if there is none so far."""
         if row.registry not in self._rows:
@@ -157,7 +200,7 @@ class Reporter:
             await self._pulse.wait()
             if self._seen is None:
                 continue
-            status = build(self._rows.values(), self.runtimes, self._seen, self._now())
+            status = build(self._rows.values(), self.runtimes, self._seen, self._now(), config=self.runtime_config)
             if status == self._seen:
                 continue
             try:

@@ -41,6 +41,10 @@ ASKED: Final = f"{GROUP}/asked"
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 
+RUNTIME_CONFIG: Final = f"{GROUP}/runtime-config"
+MANAGE: Final = "manage"
+"""Label of a Node, and its value, by which the administrator lets the agent configure the node's containerd."""
+
 COMPLETE: Final = "complete"
 """Name of the marker ConfigMap without which an agent undoes nothing."""
 

@@ -3,6 +3,8 @@
 One per Linux node, made by the operator (spec) and reported into by that node's agent (status) and nobody else.
 """
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from private_registry.api.registry import LabelValue, Model
@@ -13,7 +15,9 @@ MAX_MESSAGE = 1024
 
 class NodeTrustSpec(Model):
     node_labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
-    """The node's labels that selectors of registries use: an agent cannot read Nodes."""
+    """The node's labels that selectors of registries use, and its opt-in: an agent cannot read Nodes."""
+    restart_turn: str | None = Field(default=None, max_length=64)
+    """Id of the edit for which the node may restart its containerd now."""
 
 
 class Runtime(Model):
@@ -25,6 +29,16 @@ class Runtime(Model):
     version: str = ""
     config_path: str = ""
     """As configured, before it is taken apart; empty where the runtime has none."""
+
+
+class RuntimeConfig(Model):
+    """What becomes of the containerd of a node that was opted in."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: Literal["Waiting", "Restarting", "Managed", "Failed", "Refused"]
+    edit: str = Field(default="", max_length=64)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
 
 
 class RegistryTrust(Model):
@@ -50,6 +64,7 @@ class NodeTrustStatus(Model):
     runtime: str = ""
     """For the column of kubectl: `containerd 2.2.9`, several joined by a comma."""
     runtimes: tuple[Runtime, ...] = ()
+    runtime_config: RuntimeConfig | None = None
     total: int = 0
     trusted: int = 0
     summary: str = ""

@@ -14,6 +14,7 @@ from private_registry.controller import metrics
 from private_registry.controller.engine import Next
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
+from private_registry.controller.turns import turns
 from private_registry.controller.world import World, by_registry, is_linux
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
@@ -65,17 +66,20 @@ class Fleet:
             for key in before - live.keys():
                 objects.pop(key, None)
         selectors = selected_labels(registries.values())
+        given = turns(node_trusts, nodes)
         for name, node in nodes.items():
             if is_linux(node):
-                await self._node_trust(node, node_trusts.get(name), selectors)
+                await self._node_trust(node, node_trusts.get(name), selectors, given.get(name, ""))
         await self._complete(entries, registries)
         return Next()
 
-    async def _node_trust(self, node: Object, live: Object | None, selectors: frozenset[str]) -> None:
-        desired = node_trust(node, selectors)
+    async def _node_trust(self, node: Object, live: Object | None, selectors: frozenset[str], turn: str) -> None:
+        desired = node_trust(node, selectors, turn)
         if live is None:
             await self._create(desired)
-        elif (live.get("spec") or {}).get("nodeLabels", {}) != desired["spec"]["nodeLabels"]:
+        elif {"nodeLabels": {}, **(live.get("spec") or {})} != desired["spec"]:
+            if turn and turn != (live.get("spec") or {}).get("restartTurn"):
+                logger.info("a node may restart its containerd now", extra={"node": node["metadata"]["name"]})
             metrics.WRITES.labels("merge", "NodeTrust").inc()
             # A merge would keep the labels that have left the node.
             await self._kube.replace({**live, "spec": desired["spec"]})
@@ -113,14 +117,14 @@ class Fleet:
 
 
 def selected_labels(registries: Iterable[Object]) -> frozenset[str]:
-    """Keys of the node labels that some registry selects by."""
+    """Keys of the node labels that matter to agents: those that some registry selects by, and their own."""
     return frozenset(
         key for obj in registries for key in ((obj.get("spec") or {}).get("nodeTrust") or {}).get("nodeSelector") or {}
-    )
+    ) | {names.RUNTIME_CONFIG}
 
 
-def node_trust(node: Object, selectors: frozenset[str]) -> Object:
-    """The NodeTrust of a node: it goes with the node, and tells its agent the labels that matter."""
+def node_trust(node: Object, selectors: frozenset[str], turn: str = "") -> Object:
+    """The NodeTrust of a node: it goes with the node, and tells its agent the labels that matter and its turn."""
     metadata = node["metadata"]
     labels = metadata.get("labels") or {}
     owner = {"apiVersion": "v1", "kind": "Node", "name": metadata["name"], "uid": metadata["uid"]}
@@ -128,7 +132,10 @@ def node_trust(node: Object, selectors: frozenset[str]) -> Object:
         "apiVersion": names.API_VERSION,
         "kind": kinds.NODE_TRUST.kind,
         "metadata": {"name": metadata["name"], "labels": dict(_OPERATOR_LABELS), "ownerReferences": [owner]},
-        "spec": {"nodeLabels": {key: labels[key] for key in sorted(selectors) if key in labels}},
+        "spec": {
+            "nodeLabels": {key: labels[key] for key in sorted(selectors) if key in labels},
+            **({"restartTurn": turn} if turn else {}),
+        },
     }
 
 

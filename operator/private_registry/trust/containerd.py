@@ -18,9 +18,13 @@ DEFAULT_CONFIG = PurePosixPath("/etc/containerd/config.toml")
 DEFAULT_ROOT = PurePosixPath("/etc/containerd/certs.d")
 BUILT_IN = "/etc/containerd/certs.d:/etc/docker/certs.d"  # since 2.2, where nothing is configured
 
-OPT_IN_LABEL = f"{names.GROUP}/runtime-config=manage"
+OPT_IN_LABEL = f"{names.RUNTIME_CONFIG}={names.MANAGE}"
 
-# Where each version of the configuration format keeps the table `registry`.
+_MIRRORS = (
+    "The table registry.mirrors is, beside which it may not be: write each mirror as a hosts.toml in a directory below "
+    f"{DEFAULT_ROOT}, take the table out, set config_path to {DEFAULT_ROOT} and restart containerd"
+)
+
 _PLUGINS = {1: "cri", 2: "io.containerd.grpc.v1.cri"}
 _PLUGIN = "io.containerd.cri.v1.images"
 
@@ -43,6 +47,10 @@ class Lookup:
     """What may keep the runtime from reading the root all the same."""
     literal: PurePosixPath | None = None
     """The one directory that this version may take a list for."""
+    config: PurePosixPath = DEFAULT_CONFIG
+    """Its main configuration file."""
+    may_be_set: bool = False
+    """Whether all that keeps it from having a root is that nobody has set config_path."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,25 @@ class ConfigFile:
     """Paths and patterns, absolute."""
 
 
-def config_path_in_status(info: Mapping[str, str]) -> str | None:
-    """The effective config_path in the verbose CRI status; None where the version does not tell it."""
+def plugin(version: int) -> str:
+    """The plugin whose table `registry` counts in a configuration of this format version."""
+    return _PLUGINS.get(version, _PLUGIN)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a containerd tells of its registry settings itself."""
+
+    config_path: str
+    has_mirrors: bool
+
+
+def told_in_status(info: Mapping[str, str]) -> Told | None:
+    """The effective settings in the verbose CRI status; None where the version does not tell them."""
     try:
         registry = json.loads(info.get("config", ""))["registry"]
-        return str(registry["configPath"])
-    except (ValueError, KeyError, TypeError):
+        return Told(str(registry["configPath"]), bool(registry.get("mirrors")))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -84,17 +105,15 @@ def parse_config(path: PurePosixPath, text: str) -> ConfigFile:
     try:
         table = tomllib.loads(text)
         registries = {
-            plugin: registry
-            for plugin in (*_PLUGINS.values(), _PLUGIN)
-            if (registry := table.get("plugins", {}).get(plugin, {}).get("registry"))
+            name: registry
+            for name in (*_PLUGINS.values(), _PLUGIN)
+            if (registry := table.get("plugins", {}).get(name, {}).get("registry"))
         }
         imports = tuple(str(path.parent / pattern) for pattern in table.get("imports", ()))
         return ConfigFile(
             version=int(table.get("version", 1)),
-            config_paths={
-                plugin: str(each["config_path"]) for plugin, each in registries.items() if "config_path" in each
-            },
-            has_mirrors=frozenset(plugin for plugin, each in registries.items() if each.get("mirrors")),
+            config_paths={name: str(each["config_path"]) for name, each in registries.items() if "config_path" in each},
+            has_mirrors=frozenset(name for name, each in registries.items() if each.get("mirrors")),
             imports=imports,
         )
     except (ValueError, TypeError, AttributeError) as error:
@@ -102,14 +121,17 @@ def parse_config(path: PurePosixPath, text: str) -> ConfigFile:
 
 
 def analyse(
-    version: str, in_status: str | None, files: Sequence[ConfigFile], *, config: PurePosixPath, node: str
+    version: str, told: Told | None, files: Sequence[ConfigFile], *, config: PurePosixPath, node: str
 ) -> Lookup:
     """Decide from a containerd's version, what its status tells, and its configuration in the order it is merged."""
     number = _number(version)
-    path = _effective(number, files) if in_status is None else in_status
+    path = told.config_path if told else _effective(number, files)
     roots = [part for part in path.split(":") if part]
     if not roots:
-        return Lookup(path, None, Verdict(Reason.CONFIG_PATH_UNSET, _unset(version, config, node)))
+        has_mirrors = told.has_mirrors if told else any(file.has_mirrors for file in files)
+        message = _unset(version, config) + (_MIRRORS if has_mirrors else _opt_in(node))
+        verdict = Verdict(Reason.CONFIG_PATH_UNSET, message)
+        return Lookup(path, None, verdict, config=config, may_be_set=not has_mirrors)
     if not roots[0].startswith("/"):
         message = f"config_path in {config} is {path!r}, which is no absolute path: correct it and restart containerd"
         return Lookup(path, None, Verdict(Reason.CONFIG_PATH_UNREADABLE, message))
@@ -126,12 +148,12 @@ def analyse(
 def _effective(number: tuple[int, ...], files: Sequence[ConfigFile]) -> str:
     # The version of the last file decides which plugin's settings count; those of the other are dropped in silence.
     version = next((file.version for file in reversed(files) if file.version > 1), 3)
-    plugins = {_PLUGINS.get(version, _PLUGIN)}
+    plugins = {plugin(version)}
     set_to = [
         path
         for file in files
-        for plugin, path in file.config_paths.items()
-        if plugin in plugins or (file.version == 1 and plugin == _PLUGINS[1])
+        for name, path in file.config_paths.items()
+        if name in plugins or (file.version == 1 and name == _PLUGINS[1])
     ]
     # A later file's empty value does not take an earlier one's away.
     path = next((path for path in reversed(set_to) if path), "")
@@ -142,12 +164,31 @@ def _effective(number: tuple[int, ...], files: Sequence[ConfigFile]) -> str:
     return ""
 
 
-def _unset(version: str, config: PurePosixPath, node: str) -> str:
+def _unset(version: str, config: PurePosixPath) -> str:
+    return f"containerd {version} on this node reads no directory for registries: config_path is not set in {config}. "
+
+
+def _opt_in(node: str) -> str:
     return (
-        f"containerd {version} on this node reads no directory for registries: config_path is not set in {config}. "
         f"To have it set, which restarts containerd on this node (running containers go on): "
         f"kubectl label node {node} {OPT_IN_LABEL}"
     )
+
+
+def unfit(dump: str, directory: str) -> str | None:
+    """Why a configuration, as containerd itself dumps it, would not have it read a directory; None: it would."""
+    try:
+        config = tomllib.loads(dump)
+        registry = config["plugins"][plugin(int(config["version"]))]["registry"]
+        if registry.get("mirrors"):
+            return "the table registry.mirrors is in it, beside which no config_path may stand"
+        if any(each.get("tls") for each in (registry.get("configs") or {}).values()):
+            return "a table registry.configs has tls in it, beside which no config_path may stand"
+        if registry.get("config_path") != directory:
+            return f"with what it imports, config_path is {registry.get('config_path')!r}"
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return f"what containerd makes of it cannot be read ({error!r})"
+    return None
 
 
 def _number(version: str) -> tuple[int, ...]:

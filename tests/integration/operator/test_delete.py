@@ -174,7 +174,7 @@ async def test_the_agents_namespace_comes_back(cluster: Cluster, kubectl: Kubect
             assert message.startswith(f"the API server refuses the ConfigMap entry.{cluster.namespace}.team: ")
             await cluster.until_condition(Type.AVAILABLE, "True", "Serving")
         finally:
-            for part in ("namespaces", "rbac", "agents"):
+            for part in ("namespaces", "rbac", "agents/daemonset"):
                 kubectl("apply", f"--filename={ROOT / 'manifests' / part}.yaml")
         await cluster.until(is_complete, within=60, what="the marker is back")
     made = [each for user, each in requests if user == cluster.operator.user]

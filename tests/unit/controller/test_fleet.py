@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from private_registry.api import names
 from private_registry.controller.fleet import _ca_secret, _was_published, node_trust, selected_labels
 from tests.unit.controller.builders import AUTHORITY, a_body, a_node
 
@@ -18,8 +19,8 @@ def selecting(**selector: str) -> Object:
 def test_agents_are_told_the_labels_that_registries_select_by() -> None:
     """And no other: an agent cannot read its Node, and a label that changes often is nobody's business."""
     registries = [selecting(pool="build", zone="a"), selecting(pool="run"), a_body(), {"metadata": {}}]
-    assert selected_labels(registries) == {"pool", "zone"}
-    assert selected_labels([]) == frozenset()
+    assert selected_labels(registries) == {"pool", "zone", names.RUNTIME_CONFIG}
+    assert selected_labels([]) == {names.RUNTIME_CONFIG}
 
 
 def test_a_node_trust_goes_with_its_node() -> None:

@@ -128,11 +128,14 @@ def create_like(directory: int, name: str, content: bytes, like: str) -> None:
         os.chown(name, status.st_uid, status.st_gid, dir_fd=directory)
 
 
-def replace(directory: int, name: str, content: bytes) -> None:
-    """Put a file in place of another, or of none, between two instants."""
+def replace(directory: int, name: str, content: bytes, *, like: str | None = None) -> None:
+    """Put a file in place of another, or of none, between two instants. `like`: whose mode and owner it gets."""
     aside = temporary()
     try:
-        create(directory, aside, content)
+        if like:
+            create_like(directory, aside, content, like)
+        else:
+            create(directory, aside, content)
         move(directory, aside, name)
     except OSError:
         discard(directory, aside)

@@ -104,7 +104,7 @@ class DaemonFile:
             both = {**wanted.hosts, registry: tuple(dict.fromkeys([*record.hosts.get(registry, ()), *ours]))}
             atomic.replace(directory, RECORD, _Record(both, record.before).as_bytes())
             if edited != text:
-                self._write(directory, edited)
+                _write(directory, edited)
             if gone:
                 if self._engine.takes(gone):
                     self._engine.forget(gone)
@@ -155,7 +155,7 @@ class DaemonFile:
                 f"{DIRECTORY / NAME} is none that Docker could read ({error}), so that nothing can be taken out of it"
             ) from None
         if shorter != text:
-            self._write(directory, shorter)
+            _write(directory, shorter)
         if self._engine.takes(gone):
             self._engine.forget(gone)
         if says_nothing and (content is None or rest.before == "absent"):
@@ -163,9 +163,9 @@ class DaemonFile:
                 os.unlink(NAME, dir_fd=directory)
                 os.fsync(directory)
         elif says_nothing and rest.before == "empty":
-            self._write(directory, "")
+            _write(directory, "")
         elif last != shorter:
-            self._write(directory, last)
+            _write(directory, last)
 
     def _read(self, directory: int) -> bytes | None:
         try:
@@ -184,15 +184,10 @@ class DaemonFile:
         except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
             return _Record()  # it is written in one piece: any other is not ours
 
-    def _write(self, directory: int, text: str) -> None:
-        """With the mode and the owner of the file that it replaces."""
-        aside = atomic.temporary()
-        try:
-            atomic.create_like(directory, aside, text.encode(errors="surrogateescape"), NAME)
-            atomic.move(directory, aside, NAME)
-        except OSError:
-            atomic.discard(directory, aside)
-            raise
+
+def _write(directory: int, text: str) -> None:
+    """With the mode and the owner of the file that it replaces."""
+    atomic.replace(directory, NAME, text.encode(errors="surrogateescape"), like=NAME)
 
 
 def _text(content: bytes | None) -> str:

@@ -2,15 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent.cri.client import Cri, RuntimeUnavailableError
 from private_registry.agent.files.atomic import on_host
 from private_registry.agent.files.literal import LiteralPath
 from private_registry.agent.files.roots import Root
+from private_registry.agent.runtimes.managed import Management, Process
 from private_registry.agent.runtimes.proving import prove_by_cri
-from private_registry.agent.runtimes.runtime import RuntimeMissingError, listener
+from private_registry.agent.runtimes.runtime import RuntimeMissingError, listener, run_of
 from private_registry.trust import containerd
 from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
@@ -27,21 +29,26 @@ class Containerd:
         self,
         cri: Cri,
         *,
-        identity: tuple[int, int],
-        version: str,
-        lookup: containerd.Lookup,
+        identity: Hashable,
+        process: Process,
         root: Root | None,
         literal: LiteralPath | None,
+        unset: Callable[[], Verdict | None],
     ) -> None:
-        """`root` and `literal` are the writers of the directories that `lookup` speaks of."""
+        """`root` and `literal` are the writers of the directories that it reads.
+
+        `unset`: why it reads none at present; None: it does.
+        """
+        lookup = process.lookup
         self.identity = identity
-        self.version = version
+        self.process = process
+        self.version = process.version
         self.config_path = lookup.config_path
         self.root = root
         self.sure = bool(root) or (lookup.verdict is not None and lookup.verdict.reason is Reason.CONFIG_PATH_UNSET)
         self.literal = literal
         self._is_misread = False
-        self._lookup = lookup
+        self._unset = unset
         self._cri = cri
 
     def names(self, files: NodeFiles) -> Collection[str]:
@@ -57,7 +64,7 @@ class Containerd:
         return self.literal.make() if self.literal and is_wanted else 0
 
     async def prove(self, files: NodeFiles) -> Verdict:
-        verdict = self._lookup.verdict or await prove_by_cri(self._cri, files.directories, hint=self._lookup.hint)
+        verdict = self._unset() or await prove_by_cri(self._cri, files.directories, hint=self.process.lookup.hint)
         self._is_misread |= verdict.reason is Reason.NOT_HONOURED
         return verdict
 
@@ -83,38 +90,63 @@ class ContainerdKind:
         self._node = node
         self._root = root
         self._literal = literal
+        self.management: Management | None = None
+        """Where its configuration may be set."""
 
-    def identify(self) -> tuple[int, int]:
-        return listener(self._host_root, SOCKET, "containerd")
+    def identify(self) -> Hashable:
+        identity = listener(self._host_root, SOCKET, "containerd")
+        return (*identity, self.management.identity) if self.management else identity
+
+    async def answers(self) -> str:
+        """Which run of it serves the CRI now. Raises RuntimeMissingError."""
+        _, pid = await asyncio.to_thread(listener, self._host_root, SOCKET, "containerd")
+        async with Cri(on_host(self._host_root, SOCKET)) as cri:
+            try:
+                await cri.version()
+            except RuntimeUnavailableError:
+                raise RuntimeMissingError(None) from None
+        return run_of(pid)
 
     async def detect(self) -> Containerd:
         identity = await asyncio.to_thread(self.identify)
+        _, pid = await asyncio.to_thread(listener, self._host_root, SOCKET, "containerd")
         cri = Cri(on_host(self._host_root, SOCKET))
         try:
             _, version = await cri.version()
             info = await cri.info()
-        except RuntimeUnavailableError as error:
+            run = run_of(pid) if pid else ""
+        except (RuntimeUnavailableError, RuntimeMissingError) as error:
             await cri.close()
             message = f"{SOCKET} does not serve the CRI ({error}): its CRI plugin must be enabled and loaded"
             raise RuntimeMissingError(Verdict(Reason.RUNTIME_UNAVAILABLE, message)) from None
         version = version.removeprefix("v")
-        lookup = look_up(self._host_root, self._node, version, info, identity[1])
-        root = self._root(lookup.root) if lookup.root else None
-        literal = self._literal(lookup.literal, lookup.root) if lookup.literal and lookup.root else None
-        return Containerd(cri, identity=identity, version=version, lookup=lookup, root=root, literal=literal)
+        lookup = look_up(self._host_root, self._node, version, info, pid)
+        process = Process(pid, run, version, lookup)
+        root, management = lookup.root, self.management
+        is_managed = management and management.wanted and (lookup.may_be_set or management.awaits_restart(run))
+        if is_managed:
+            root = containerd.DEFAULT_ROOT  # its files are there when it comes back: no pull finds it without them
+        return Containerd(
+            cri,
+            identity=identity,
+            process=process,
+            root=self._root(root) if root else None,
+            literal=self._literal(lookup.literal, root) if lookup.literal and root else None,
+            unset=partial(management.verdict, lookup) if management and is_managed else lambda: lookup.verdict,
+        )
 
 
 def look_up(host_root: Path, node: str, version: str, info: Mapping[str, str], pid: int) -> containerd.Lookup:
     """Where the containerd of this process looks registries up."""
-    in_status = containerd.config_path_in_status(info)
+    told = containerd.told_in_status(info)
     try:
         config = _config_file(pid)
-        files = _config_files(host_root, config) if in_status is None else []
+        files = _config_files(host_root, config) if told is None else []
     except (containerd.ConfigUnreadableError, OSError) as error:
         what = _of_node(host_root, error) if isinstance(error, OSError) else str(error)
         message = f"the configuration of containerd {version} cannot be read, so its config_path is not known: {what}"
         return containerd.Lookup("", None, Verdict(Reason.CONFIG_PATH_UNREADABLE, message))
-    return containerd.analyse(version, in_status, files, config=config, node=node)
+    return containerd.analyse(version, told, files, config=config, node=node)
 
 
 def _of_node(host_root: Path, error: OSError) -> str:

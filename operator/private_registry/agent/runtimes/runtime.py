@@ -103,3 +103,16 @@ def listener(host_root: Path, path: PurePosixPath, service: str) -> tuple[int, i
         message = f"nobody answers on {path} ({error.strerror or error}): see the service {service} on this node"
         raise RuntimeMissingError(Verdict(Reason.RUNTIME_UNAVAILABLE, message)) from None
     return inode, pid
+
+
+def run_of(pid: int) -> str:
+    """Which run of a program a process is: never the same again, not even after a reboot.
+
+    Raises RuntimeMissingError.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except OSError:
+        raise RuntimeMissingError(None) from None
+    return f"{boot}/{pid}/{started}"
