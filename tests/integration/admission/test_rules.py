@@ -9,7 +9,7 @@ import pytest
 from private_registry.api import names
 from private_registry.api.conditions import Condition, Reason, Type
 from private_registry.api.hosts import InvalidHostError, Rules, parse_host
-from private_registry.api.nodetrust import NodeTrustStatus, RegistryTrust, Runtime
+from private_registry.api.nodetrust import NodeTrustStatus, RegistryTrust, Runtime, RuntimeConfig
 from private_registry.api.registry import NodeProblem, NodesStatus, RegistryStatus
 from private_registry.kube.client import ApiError, Kube
 from private_registry.kube.kinds import NODE_TRUST, PRIVATE_REGISTRY
@@ -211,6 +211,7 @@ async def test_a_nodes_report_is_kept_as_it_is_written(admin: Kube) -> None:
     status = NodeTrustStatus(
         runtime="containerd 2.2.9",
         runtimes=(Runtime(name="containerd", version="2.2.9", config_path="/etc/containerd/certs.d"),),
+        runtime_config=RuntimeConfig(state="Waiting", edit="0123456789abcdef", message="x" * 1024),
         total=1,
         trusted=0,
         summary="0/1",
@@ -227,7 +228,7 @@ async def test_a_nodes_report_is_kept_as_it_is_written(admin: Kube) -> None:
         ),
     )
     name = f"node-{next(numbers)}"
-    spec = {"nodeLabels": {"example.com/team": "blue"}}
+    spec = {"nodeLabels": {"example.com/team": "blue"}, "restartTurn": "0123456789abcdef"}
     body = {"apiVersion": names.API_VERSION, "kind": "NodeTrust", "metadata": {"name": name}, "spec": spec}
     assert (await admin.create(body))["spec"] == spec
     written = {"status": status.model_dump(mode="json", by_alias=True)}

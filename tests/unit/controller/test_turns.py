@@ -9,8 +9,6 @@ from tests.unit.controller.builders import a_node
 
 Object = dict[str, Any]
 
-CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
-
 
 def a_node_trust(state: str = "", *, turn: str = "", edit: str = "e1") -> Object:
     """`state` of the opt-in; none: the node is not opted in."""
@@ -59,5 +57,6 @@ def test_a_node_that_went_silent_in_its_turn_keeps_it() -> None:
 
 def test_the_control_plane_comes_last() -> None:
     """If something is wrong with the edit, a worker is the one to find out."""
-    nodes = {"a": a_node("a", **CONTROL_PLANE), "b": a_node("b")}
+    nodes = {"a": a_node("a"), "b": a_node("b")}
+    nodes["a"]["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = ""
     assert turns({name: a_node_trust("Waiting") for name in nodes}, nodes) == {"a": "", "b": "e1"}
