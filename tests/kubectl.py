@@ -79,7 +79,9 @@ class Kubectl:
 
     def agents(self) -> dict[str, str]:
         """The agents' pods, by node."""
-        pods = self.items("pods", f"--namespace={AGENTS}", "--selector=app.kubernetes.io/component=agent")
+        pods = self.items(
+            "pods", f"--namespace={AGENTS}", "--selector=app.kubernetes.io/component in (agent, managing-agent)"
+        )
         return {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in pods}
 
     def linux_nodes(self) -> list[str]:

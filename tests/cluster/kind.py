@@ -162,7 +162,8 @@ class Cluster:
         if not self.load_image(versions.OPERATOR_IMAGE, log):
             return False
         # The image keeps its name, so that nobody else would.
-        ours = "app.kubernetes.io/part-of=private-registry-operator,app.kubernetes.io/component in (operator, agent)"
+        prefix, components = "app.kubernetes.io", "operator, agent, managing-agent"
+        ours = f"{prefix}/part-of=private-registry-operator,{prefix}/component in ({components})"
         self.kubectl("delete", "pods", "--all-namespaces", f"--selector={ours}")
         return True
 

@@ -25,6 +25,8 @@ MANAGER: Final = "private-registry-operator"
 PART_OF: Final = "app.kubernetes.io/part-of"
 INSTANCE: Final = "app.kubernetes.io/instance"
 COMPONENT: Final = "app.kubernetes.io/component"
+AGENTS: Final = ("agent", "managing-agent")
+"""Values of COMPONENT: an agent, and one that may configure its node's containerd."""
 REGISTRY_UID: Final = f"{GROUP}/registry-uid"
 """Label of every child: the uid of the PrivateRegistry it belongs to. Without it an object is not ours."""
 REGISTRY_NAMESPACE: Final = f"{GROUP}/registry-namespace"

@@ -69,7 +69,7 @@ class Watches:
             self._registries.wake_all(self._world.keys())
 
     def pod(self, body: Object, change: str | None) -> None:
-        if (body["metadata"].get("labels") or {}).get(names.COMPONENT) != "agent":
+        if (body["metadata"].get("labels") or {}).get(names.COMPONENT) not in names.AGENTS:
             if key := registry_key(body):
                 self._registries.wake(key)
             return
@@ -95,11 +95,14 @@ class Watches:
     def node_trust(self, body: Object, change: str | None) -> None:
         name = body["metadata"]["name"]
         before = _rows(self._world.node_trusts.get(name))
+        opt_in = _opt_in(self._world.node_trusts.get(name))
         if change == GONE:
             self._world.node_trusts.pop(name, None)
             self._fleet.wake(fleet.KEY)
         else:
             self._world.node_trusts[name] = body
+            if _opt_in(body) != opt_in:
+                self._fleet.wake(fleet.KEY)
         after = {} if change == GONE else _rows(body)
         self._registries.wake_all(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
@@ -112,6 +115,11 @@ def _selects(registry: Object) -> object:
     """What of a registry concerns the fleet."""
     trust = (registry.get("spec") or {}).get("nodeTrust") or {}
     return trust.get("nodeSelector"), bool(registry["metadata"].get("deletionTimestamp"))
+
+
+def _opt_in(node_trust: Object | None) -> object:
+    """What a node says of its opt-in, by which turns are given."""
+    return ((node_trust or {}).get("status") or {}).get("runtimeConfig")
 
 
 def _claims(registry: Object | None) -> frozenset[str]:

@@ -54,7 +54,7 @@ async def look(kube: Kube) -> World:
         kube.list(kinds.PRIVATE_REGISTRY),
         kube.list(kinds.NODE),
         kube.list(kinds.NODE_TRUST),
-        kube.list(kinds.POD, labels=f"{OURS},{names.COMPONENT}=agent"),
+        kube.list(kinds.POD, labels=f"{OURS},{names.COMPONENT} in ({','.join(names.AGENTS)})"),
         kube.list(kinds.DEPLOYMENT, labels=OURS),
     )
     return World(

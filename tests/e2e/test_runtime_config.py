@@ -1,0 +1,123 @@
+"""Nodes whose containerd reads no directory for registries, and an administrator who lets the agents see to it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from private_registry.api import names
+from tests.cluster import versions
+from tests.cluster.commands import output
+from tests.cluster.kind import Cluster
+from tests.cluster.processes.process import program
+from tests.e2e import nodes
+from tests.e2e.place import Place, agents_are_ready
+from tests.waiting import eventually
+
+READS_NOTHING = "v2.1.9"
+"""The last minor version that has no directory built in."""
+PROGRAM, CONFIG = "/usr/local/bin/containerd", "/etc/containerd/config.toml"
+WITHOUT = f"sed -i '/registry\\]/d; /config_path/d' {CONFIG}"
+LABEL = f"{names.RUNTIME_CONFIG}={names.MANAGE}"
+
+
+@contextmanager
+def reading_nothing(cluster: Cluster, changed: Sequence[str]) -> Iterator[None]:
+    """Nodes with an older containerd, in whose configuration nobody has set `config_path`."""
+    older = program(f"containerd-{READS_NOTHING}", "containerd")
+    try:
+        for node in changed:
+            cluster.exec_on_node(node, "cp", "--preserve=all", CONFIG, "/root/config.toml")
+            cluster.exec_on_node(node, "cp", "--preserve=all", PROGRAM, "/root/containerd")
+            output("docker", "cp", older, f"{node}:{PROGRAM}.new")
+            cluster.exec_on_node(node, "sh", "-c", f"{WITHOUT} && mv {PROGRAM}.new {PROGRAM}")
+            cluster.exec_on_node(node, "systemctl", "restart", "containerd")
+        yield
+    finally:
+        for node in changed:
+            cluster.exec_on_node(node, "mv", "/root/containerd", PROGRAM)
+            cluster.exec_on_node(node, "mv", "/root/config.toml", CONFIG)
+            cluster.exec_on_node(node, "systemctl", "restart", "containerd")
+        eventually(cluster.healthy, within=120, every=1, what="every node is ready")
+
+
+def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Place) -> None:
+    """The message has the line that does it. Each containerd is restarted once, in turn; containers go on running, and
+    with the registry and the label everything goes, to the byte.
+    """
+    kubectl, cluster = place.kubectl, place.cluster
+    workers = cluster.nodes[1:]
+    with reading_nothing(cluster, workers):
+        before = nodes.trees(cluster)
+        registry = place.ask_for()
+        sleepers = [_sleeper(place, node) for node in workers]
+        for node in workers:
+            eventually(
+                lambda node=node: f"kubectl label node {node} {LABEL}" in _message(place, node),  # type: ignore[misc]
+                within=60,
+                what=f"{node} says what cures it",
+            )
+        running = {name: _container(place, name) for name in sleepers}
+        since = {node: _started(cluster, node) for node in workers}
+        untouched = {node: before[node] for node in workers}
+        assert not nodes.changes(untouched, nodes.trees(cluster))
+        try:
+            kubectl("label", "node", *workers, LABEL)
+            turns: set[tuple[str, ...]] = set()
+
+            def configured() -> bool:
+                found = {each["metadata"]["name"]: each for each in kubectl.items("nodetrusts")}
+                turns.add(tuple(sorted(name for name, each in found.items() if each["spec"].get("restartTurn"))))
+                states = [found[node].get("status", {}).get("runtimeConfig", {}).get("state") for node in workers]
+                assert states == ["Managed", "Managed"], states
+                return True
+
+            eventually(configured, within=90, every=0.2, what="both nodes are configured")
+            assert all(len(turn) <= 1 for turn in turns), turns
+            assert {turn for (turn,) in turns - {()}} == set(workers)
+            registry.wait_ready(nodes=len(cluster.nodes))
+            (image,) = place.push(registry, 1)
+            nodes.pull_on_all(cluster, image)
+            assert {name: _container(place, name) for name in sleepers} == running
+            assert all(_started(cluster, node) != since[node] for node in workers)
+
+            restarted = {node: _started(cluster, node) for node in workers}
+            registry.delete()
+            assert not nodes.changes(before, nodes.trees(cluster))
+            assert {node: _started(cluster, node) for node in workers} == restarted
+        finally:
+            kubectl("label", "node", *workers, f"{names.RUNTIME_CONFIG}-")
+            agents_are_ready(kubectl, cluster.nodes)
+            eventually(lambda: not _opt_ins(place), within=60, what="no node is opted in any more")
+
+
+def _opt_ins(place: Place) -> list[str]:
+    """The nodes that have something to say of their opt-in."""
+    found = place.kubectl.items("nodetrusts")
+    return [each["metadata"]["name"] for each in found if each.get("status", {}).get("runtimeConfig")]
+
+
+def _message(place: Place, node: str) -> str:
+    return str(place.kubectl.get("nodetrust", node).get("status", {}).get("message", ""))
+
+
+def _started(cluster: Cluster, node: str) -> str:
+    """When the containerd of a node was started last."""
+    return cluster.exec_on_node(node, "systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "containerd")
+
+
+def _sleeper(place: Place, node: str) -> str:
+    """A pod that runs on a node until its namespace goes."""
+    name = f"sleeper-{node}"
+    place.kubectl(
+        "run", name, f"--namespace={place.namespace}", f"--image={versions.OPERATOR_IMAGE}",
+        f'--overrides={{"spec": {{"nodeName": "{node}", "terminationGracePeriodSeconds": 0}}}}',
+        "--command", "--", "sleep", "infinity",
+    )  # fmt: skip
+    place.kubectl("wait", f"pod/{name}", f"--namespace={place.namespace}", "--for=condition=Ready", "--timeout=60s")
+    return name
+
+
+def _container(place: Place, name: str) -> dict[str, Any]:
+    """The run of a pod's container: another one after a restart."""
+    (status,) = place.kubectl.get("pod", name, f"--namespace={place.namespace}")["status"]["containerStatuses"]
+    return {key: status[key] for key in ("containerID", "restartCount", "state")}
