@@ -9,8 +9,8 @@ from typing import Any
 import kopf
 
 from private_registry.api import names
-from private_registry.controller import fleet
 from private_registry.controller.engine import Engine
+from private_registry.controller.fleet import loop as fleet
 from private_registry.controller.world import OURS, World, is_true, registry_key
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind

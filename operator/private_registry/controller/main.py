@@ -12,10 +12,10 @@ from typing import Any, cast
 import kopf
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from private_registry.controller import fleet as fleet_room
 from private_registry.controller import handlers, metrics
 from private_registry.controller.engine import Engine
-from private_registry.controller.fleet import Fleet
+from private_registry.controller.fleet import loop as fleet_room
+from private_registry.controller.fleet.loop import Fleet
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.registries.loop import RegistryLoop
 from private_registry.controller.settings import Settings

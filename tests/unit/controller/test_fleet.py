@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from private_registry.api import names
-from private_registry.controller.fleet import _ca_secret, _was_published, node_trust, selected_labels
+from private_registry.controller.fleet.loop import _ca_secret, _was_published, node_trust, selected_labels
 from tests.unit.controller.builders import AUTHORITY, a_body, a_node
 
 Object = dict[str, Any]

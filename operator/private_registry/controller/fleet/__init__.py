@@ -1,0 +1,1 @@
+"""The fleet loop, and what it decides."""
