@@ -3,6 +3,7 @@
 #
 #   IMAGE           the operator's image, as the nodes are to pull it or have it already
 #   REGISTRY_IMAGE  the image of registries that name none; default: the operator's
+#   STARTUP_TAINT   set to anything: with manifests/startup-taint, see docs/nodes.md
 #   CONTEXT         the context of the kubeconfig; default: the current one
 #   KUBECTL         the kubectl to use; default: the one in PATH
 #   TIMEOUT         seconds to wait for the operator, and then for the agents; default: 180
@@ -26,6 +27,7 @@ trap 'rm -rf "$overlay"' EXIT
 container=/spec/template/spec/containers/0
 cat > "$overlay/kustomization.yaml" <<END
 resources: [../manifests]
+components: [${STARTUP_TAINT:+../manifests/startup-taint}]
 patches:
   - target: {kind: Deployment}
     patch: '[{"op": "replace", "path": "$container/image", "value": "$IMAGE"}]'

@@ -57,7 +57,8 @@ fi
 echo "[3/4] The installation."
 kubectl delete --ignore-not-found -k manifests/managing-agents
 kubectl delete --ignore-not-found -k manifests/agents
-kubectl delete --ignore-not-found -f manifests/operator.yaml -f manifests/rbac.yaml -f manifests/policies.yaml -f manifests/namespaces.yaml
+kubectl delete --ignore-not-found -f manifests/operator.yaml -f manifests/startup-taint/rbac.yaml \
+  -f manifests/rbac.yaml -f manifests/policies.yaml -f manifests/namespaces.yaml
 
 echo "[4/4] The custom resource definitions."
 kubectl delete --ignore-not-found -f crds/privateregistries.yaml -f crds/nodetrusts.yaml

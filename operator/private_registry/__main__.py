@@ -33,6 +33,13 @@ class _Cidr(click.ParamType[Network]):
             self.fail(str(error), param, ctx)
 
 
+def _taint_key(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Refuse what people have at hand, `key=value:effect`, which would be the key of no taint."""
+    if not re.fullmatch(r"[A-Za-z0-9./_-]*", value):
+        raise click.BadParameter(f"{value!r} is no key of a taint: leave out value and effect")
+    return value
+
+
 _COMMON = (
     click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Kubeconfig file; absent: the pod's account."),
     click.option("--context", help="Context of the kubeconfig file; absent: its current one."),
@@ -85,6 +92,14 @@ def main() -> None:
 )
 @click.option("--identity", envvar="POD_NAME", help="Name of this candidate for the Lease; absent: the host's name.")
 @click.option("--registry-image", envvar="REGISTRY_IMAGE", help="Image of registries that name none.")
+@click.option(
+    "--startup-taint",
+    metavar="KEY",
+    default="",
+    callback=_taint_key,
+    help="Key of a taint that new nodes are registered with, and that is taken from each once it is proven. The right "
+    "to patch nodes comes with manifests/startup-taint. None by default.",
+)
 def operator(
     kubeconfig: str | None,
     context: str | None,
@@ -92,6 +107,7 @@ def operator(
     namespace: str,
     identity: str | None,
     registry_image: str | None,
+    startup_taint: str,
     health_port: int,
     log_format: log.Format,
     log_level: str,
@@ -109,6 +125,7 @@ def operator(
         namespace=namespace,
         agents_namespace=agents_namespace,
         registry_image=registry_image or DEFAULT_IMAGE,
+        startup_taint=startup_taint,
     )
     who = identity or f"{socket.gethostname()}-{os.getpid()}"
     try:

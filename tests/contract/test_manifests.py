@@ -1,6 +1,8 @@
 """What manifests/ promises of itself: one place for each thing, and no more rights than the design grants."""
 
+import os
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from tests.contract.documents import ROOT, documents, named, pods, rendered
 
 INSTALLATION = "manifests"
 CLEANUP = "manifests/cleanup"
+STARTUP_TAINT = "manifests/startup-taint"
+"""A component: nothing by itself."""
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 POD_SECURITY = "pod-security.kubernetes.io"
 
@@ -114,6 +118,27 @@ def test_the_operator_makes_nothing_that_mounts_a_host_path() -> None:
     assert ("apps", "daemonsets") not in grants
     assert grants["", "nodes"] == {"list", "watch"}
     assert (names.GROUP, "nodetrusts/status") not in grants
+
+
+def test_the_startup_taint_is_an_installation_with_one_right_more(tmp_path: Path) -> None:
+    """Who opts in gets the installation, an argument, a toleration of that taint, and `patch` on nodes: no more."""
+    installation, component = (os.path.relpath(ROOT / each, tmp_path) for each in (INSTALLATION, STARTUP_TAINT))
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{installation}]\ncomponents: [{component}]\n")
+    usual, opted_in = rendered(INSTALLATION), rendered(str(tmp_path))
+    more = [each for each in opted_in if each not in usual and each["kind"] != "Deployment"]
+    assert [(each["kind"], each.get("rules")) for each in more] == [
+        ("ClusterRole", [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]),
+        ("ClusterRoleBinding", None),
+    ]
+    before, after = (named(each, "Deployment", "private-registry-operator") for each in (usual, opted_in))
+    spec = after["spec"]["template"]["spec"]
+    [option] = set(spec["containers"][0]["args"]) - set(before["spec"]["template"]["spec"]["containers"][0]["args"])
+    # The operator has to run where every node is new.
+    assert [f"--startup-taint={each['key']}" for each in spec.pop("tolerations")] == [option]
+    spec["containers"][0]["args"].remove(option)
+    assert after == before
+    assert [each for each in usual if each not in opted_in and each["kind"] != "Deployment"] == []
+    assert all(each["metadata"]["labels"][names.PART_OF] == names.MANAGER for each in more)
 
 
 def test_an_agent_can_hardly_do_anything() -> None:

@@ -186,18 +186,29 @@ class TestReasons:
             await world.until_gone(team.key)
         assert tree(foreign) == before
 
-    async def test_an_entry_of_another_version_leaves_what_is_there(self, world: World) -> None:
-        """A new operator and an old agent: what worked goes on working, and the agent says what it met."""
+    @pytest.mark.parametrize(
+        ("changes", "saying"),
+        [
+            pytest.param({"formatVersion": 2}, "this agent reads 1: update it", id="newer format"),
+            pytest.param({"mirrors": []}, "unknown or missing: mirrors", id="a field more"),
+            pytest.param({"serverName": None}, "unknown or missing: serverName", id="a field less"),
+        ],
+    )
+    async def test_an_entry_of_another_version_leaves_what_is_there(
+        self, world: World, changes: dict[str, object], saying: str
+    ) -> None:
+        """Operator and agent of different ages: what worked goes on working, and the agent says what it met."""
         team = world.serve()
         name = "entry.registries.team"
         with world.agent():
             await world.publish(team)
             await world.until_trusted(team)
             before = tree(world.node.certs_d)
-            newer = json.dumps({**json.loads(team.entry.canonical()), "formatVersion": 2})
+            fields = {**json.loads(team.entry.canonical()), **changes}
+            newer = json.dumps({key: value for key, value in fields.items() if value is not None})
             await world.kube.merge(kinds.CONFIG_MAP, world.namespace, name, {"data": {entry.KEY: newer}})
             row = await world.until(team.key, "EntryNotUnderstood")
-            assert "update it" in row["message"]
+            assert saying in row["message"]
             assert row["entryHash"] == entry.hash_of(newer)
             assert tree(world.node.certs_d) == before
             await world.publish(team)

@@ -27,7 +27,7 @@ COMMON = {
     "--help",
 }
 OPTIONS = {
-    "operator": COMMON | {"--namespace", "--identity", "--registry-image"},
+    "operator": COMMON | {"--namespace", "--identity", "--registry-image", "--startup-taint"},
     "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait", "--may-restart"},
 }
 
@@ -68,6 +68,7 @@ def test_the_version() -> None:
         (["operator", "--service-cidr", "all"], "does not appear to be an IPv4 or IPv6 network"),
         (["operator", "--log-level", "loud"], "is not one of"),
         (["operator", "--health-port", "http"], "is not a valid integer"),
+        (["operator", "--startup-taint", "example.com/starting:NoSchedule"], "leave out value and effect"),
         (["agent"], "Missing option '--node-name'"),
         (["agent", "--node-name", "worker", "--proof-interval", "0"], "is not in the range"),
         (["agent", "--node-name", "worker", "--cleanups"], "No such option"),

@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """What becomes of a containerd whose configuration the agent is to set: see controller/turns.py for its part."""
+    """What becomes of a containerd whose configuration the agent is to set: see controller/fleet/turns.py for its part."""
 
     state: str
     edit: str

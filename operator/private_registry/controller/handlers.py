@@ -9,8 +9,10 @@ from typing import Any
 import kopf
 
 from private_registry.api import names
+from private_registry.api.conditions import Type
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet
+from private_registry.controller.fleet.taints import is_starting
 from private_registry.controller.world import OURS, World, is_true, registry_key
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
@@ -28,10 +30,11 @@ _FILTERED = (*_CHILDREN, kinds.DEPLOYMENT, kinds.POD)
 class Watches:
     """The handlers of one operator."""
 
-    def __init__(self, world: World, registries: Engine, fleet_engine: Engine) -> None:
+    def __init__(self, world: World, registries: Engine, fleet_engine: Engine, startup_taint: str = "") -> None:
         self._world = world
         self._registries = registries
         self._fleet = fleet_engine
+        self._startup_taint = startup_taint
 
     def registry(self, body: Object, change: str | None) -> None:
         key = _key(body)
@@ -43,6 +46,8 @@ class Watches:
         self._registries.wake(key)
         if change == GONE or before is None or _selects(before) != _selects(body):
             self._fleet.wake(fleet.KEY)
+        elif is_true(before, Type.AVAILABLE) != is_true(body, Type.AVAILABLE):
+            self._wake_for_starting()
         if _claims(before) | _claims(body) and (change == GONE or _claims(before) != _claims(body)):
             # What it asks for may be free for others now, or theirs no longer.
             self._registries.wake_all(self._world.keys())
@@ -55,6 +60,7 @@ class Watches:
             self._registries.wake(key)
             if not self._world.complete:
                 self._fleet.wake(fleet.KEY)
+            self._wake_for_starting()
 
     def deployment(self, body: Object, change: str | None) -> None:
         key = registry_key(body)
@@ -80,6 +86,7 @@ class Watches:
             self._world.agent_pods[_key(body)] = body
         if self._world.agent_ready() != before:
             self._registries.wake_all(self._world.keys())
+            self._wake_for_starting()
 
     def node(self, body: Object, change: str | None) -> None:
         name = body["metadata"]["name"]
@@ -91,6 +98,8 @@ class Watches:
         if change == GONE or before is None or _counts(before) != _counts(body):
             self._fleet.wake(fleet.KEY)
             self._registries.wake_all(self._world.keys())
+        elif self._is_starting(body) and not self._is_starting(before):
+            self._fleet.wake(fleet.KEY)
 
     def node_trust(self, body: Object, change: str | None) -> None:
         name = body["metadata"]["name"]
@@ -104,7 +113,17 @@ class Watches:
             if _opt_in(body) != opt_in:
                 self._fleet.wake(fleet.KEY)
         after = {} if change == GONE else _rows(body)
+        if before != after and self._is_starting(self._world.nodes.get(name)):
+            self._fleet.wake(fleet.KEY)
         self._registries.wake_all(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+    def _is_starting(self, node: Object | None) -> bool:
+        return node is not None and is_starting(node, self._startup_taint)
+
+    def _wake_for_starting(self) -> None:
+        """Have the fleet loop look again at nodes that have a startup taint."""
+        if self._startup_taint and any(map(self._is_starting, self._world.nodes.values())):
+            self._fleet.wake(fleet.KEY)
 
 
 def _key(body: Object) -> str:

@@ -104,7 +104,7 @@ async def _lead(
     await fleet.prepare()
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)
     registries, fleet_engine = Engine("registry", loop.reconcile), Engine("fleet", fleet.reconcile)
-    watches = handlers.Watches(world, registries, fleet_engine)
+    watches = handlers.Watches(world, registries, fleet_engine, settings.startup_taint)
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)

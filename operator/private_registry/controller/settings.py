@@ -15,3 +15,5 @@ class Settings:
     namespace: str = names.OPERATOR_NAMESPACE
     agents_namespace: str = names.AGENTS_NAMESPACE
     registry_image: str = DEFAULT_IMAGE
+    startup_taint: str = ""
+    """Key of the taint that is taken from a node once it is proven; empty: nodes are not written to."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from private_registry.controller.turns import turns
+from private_registry.controller.fleet.turns import turns
 from tests.unit.controller.builders import a_node
 
 Object = dict[str, Any]

@@ -1,10 +1,11 @@
 """The fleet loop: what belongs to no single registry. It is the only writer of the CA, of NodeTrust objects (not of
-their status) and of the marker without which agents undo nothing.
+their status) and of the marker without which agents undo nothing; and it takes startup taints from nodes.
 """
 
 import base64
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ from private_registry import pki
 from private_registry.api import names
 from private_registry.controller import metrics
 from private_registry.controller.engine import Next
+from private_registry.controller.fleet import taints
+from private_registry.controller.fleet.turns import turns
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
-from private_registry.controller.turns import turns
 from private_registry.controller.world import World, by_registry, is_linux
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
@@ -70,8 +72,23 @@ class Fleet:
         for name, node in nodes.items():
             if is_linux(node):
                 await self._node_trust(node, node_trusts.get(name), selectors, given.get(name, ""))
-        await self._complete(entries, registries)
+        if await self._complete(entries, registries) and self._settings.startup_taint:
+            fresh = replace(self._world, registries=registries, nodes=nodes, node_trusts=node_trusts)
+            await self._let_start(fresh, entries, self._settings.startup_taint)
         return Next()
+
+    async def _let_start(self, world: World, entries: Mapping[str, Object], key: str) -> None:
+        """Take the startup taint of this key from nodes that have nothing more to wait for."""
+        starting = {name: node for name, node in world.nodes.items() if taints.is_starting(node, key)}
+        held = taints.held_up(replace(world, nodes=starting), entries, datetime.now(UTC))
+        for name in sorted(starting.keys() - held):
+            node = starting[name]
+            metrics.WRITES.labels("merge", "Node").inc()
+            # A list is replaced whole: only if nobody has written to the node since, or another taint would be lost.
+            about = {"resourceVersion": node["metadata"]["resourceVersion"]}
+            spec = {"taints": taints.without(node, key) or None}
+            await self._kube.merge(kinds.NODE, None, name, {"metadata": about, "spec": spec})
+            logger.info("a node may start: its startup taint is gone", extra={"node": name})
 
     async def _node_trust(self, node: Object, live: Object | None, selectors: frozenset[str], turn: str) -> None:
         desired = node_trust(node, selectors, turn)
@@ -90,8 +107,11 @@ class Fleet:
         listing = await self._kube.list(kinds.CONFIG_MAP, self._settings.agents_namespace, labels=labels)
         return by_registry(listing.items)
 
-    async def _complete(self, entries: Mapping[str, Object], registries: Mapping[str, Object]) -> None:
-        """Entries of registries that are gone go; the marker comes when every entry that nodes know is back."""
+    async def _complete(self, entries: Mapping[str, Object], registries: Mapping[str, Object]) -> bool:
+        """Entries of registries that are gone go; the marker comes when every entry that nodes know is back.
+
+        False while one is not.
+        """
         namespace = self._settings.agents_namespace
         for key, entry in entries.items():
             if key not in registries:
@@ -101,7 +121,7 @@ class Fleet:
         missing = [key for key, obj in registries.items() if _was_published(obj) and key not in entries]
         if missing:
             logger.info("entries to be published again before agents may undo anything", extra={"registries": missing})
-            return
+            return False
         if await self._kube.get(kinds.CONFIG_MAP, namespace, names.COMPLETE) is None:
             await self._create(
                 {
@@ -110,6 +130,7 @@ class Fleet:
                     "metadata": {"name": names.COMPLETE, "namespace": namespace, "labels": dict(_OPERATOR_LABELS)},
                 }
             )
+        return True
 
     async def _create(self, obj: Object) -> Object:
         metrics.WRITES.labels("create", obj["kind"]).inc()
