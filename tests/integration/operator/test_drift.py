@@ -102,6 +102,25 @@ async def test_a_deleted_child_comes_back(cluster: Cluster) -> None:
     assert bare(await children(cluster)) == bare(before)
 
 
+async def test_an_entry_of_an_older_operator_is_written_anew(cluster: Cluster) -> None:
+    """After an upgrade the nodes get what the new operator has to say, and the registry is ready as before."""
+    entry_hash = (await cluster.ready()).status.entry_hash
+    entry = await cluster.entry()
+    cluster.operator.stop()
+    fields = {**json.loads(entry["data"]["entry.json"]), "formatVersion": 0}
+    del fields["serverName"]
+    older = {"data": {"entry.json": json.dumps(fields)}}
+    await cluster.kube.merge(kinds.CONFIG_MAP, names.AGENTS_NAMESPACE, entry["metadata"]["name"], older)
+    cluster.operator.start()
+
+    async def is_new() -> bool:
+        assert (await cluster.entry())["data"] == entry["data"]
+        return True
+
+    await cluster.until(is_new, what="the entry is the new operator's")
+    assert (await cluster.until_ready()).status.entry_hash == entry_hash
+
+
 async def test_a_claim_is_back_when_it_is_gone(cluster: Cluster) -> None:
     """A deleted claim stays while a pod uses it; the registry gets a new one as soon as it has gone."""
     await cluster.ready()
