@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """What becomes of a containerd whose configuration the agent is to set: see controller/fleet/turns.py for its part."""
+    """What becomes of a containerd whose configuration the agent is to set (controller/fleet/turns.py has the rest)."""
 
     state: str
     edit: str
