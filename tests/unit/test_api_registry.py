@@ -136,7 +136,16 @@ class TestNames:
     def test_an_entry_s_name_leads_back(self) -> None:
         """A trust entry's name says whose it is; nothing else is taken for one."""
         assert names.registry_of_entry(names.entry("registries", "team")) == ("registries", "team")
-        for other in ("complete", "entry", "entry.a", "entry..b", "entry.a.", "entry.a.b.c", "other.a.b"):
+        for other in (
+            "complete",
+            "entry",
+            "entry.a",
+            "entry..b",
+            "entry.a.",
+            "entry.a.b.c",
+            "other.a.b",
+            f"entry.{'a' * 64}.b",
+        ):
             assert names.registry_of_entry(other) is None
 
     def test_no_two_registries_share_an_entry(self) -> None:

@@ -16,7 +16,8 @@ from tests.certificates import an_authority
 from tests.registries import a_registry
 
 RULES = Rules(
-    service_ranges=(ip_network("10.96.0.0/16"), ip_network("fd00:96::/112")), allowed_hosts=("*.example.com",)
+    service_ranges=(ip_network("10.96.0.0/16"), ip_network("fd00:96::/112")),
+    allowed_hosts=("*.example.com", "*.example.com:5001"),
 )
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -29,7 +30,8 @@ def build(spec: dict[str, Any] | None = None, **how: Any) -> Built:
 def config_map(**changes: Any) -> dict[str, Any]:
     """The ConfigMap of a good entry with these fields of its JSON changed."""
     good = json.loads(build().entry.canonical())
-    return {"metadata": {"name": "entry.registries.team"}, "data": {entry.KEY: json.dumps({**good, **changes})}}
+    data = json.dumps({**good, **changes}, sort_keys=True, separators=(",", ":"))
+    return {"metadata": {"name": "entry.registries.team"}, "data": {entry.KEY: data}}
 
 
 class TestWhatTheOperatorMakes:
@@ -76,6 +78,7 @@ class TestWhatTheOperatorMakes:
             ("other.registries.svc:5000", Reason.HOST_NOT_ALLOWED),
             ("10.96.0.1:5000", Reason.HOST_NOT_ALLOWED),
             ("taken.example.com", Reason.HOST_TAKEN),
+            ("taken.example.com:5001", Reason.HOST_TAKEN),
             ("uncovered.example.com", Reason.CERTIFICATE_INVALID),
         ],
     )
@@ -168,6 +171,8 @@ class TestWhatAnAgentReads:
             {"addresses": ["10.96.12.34\n"]},
             {"addresses": ["010.96.12.34"]},
             {"addresses": ["fd00:0096::a"]},
+            {"addresses": ["fd00:96::a%eth0"]},
+            {"addresses": ["fd00:96::a%\n127.0.0.1 docker.io #"]},
             {"addresses": ["evil.example.com"]},
             {"port": 0},
             {"port": 65536},
@@ -178,11 +183,14 @@ class TestWhatAnAgentReads:
             {"caBundle": "no certificate"},
             {"caBundle": "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"},
             {"caBundle": f"{CA}\nskip_verify = true"},
+            {"caBundle": CA.replace("MIIB", "MI\u3000IB")},
             {"serverName": "a b"},
             {"serverName": 'x"'},
             {"serverName": "x\n127.0.0.1 docker.io"},
             {"nodeSelector": {"a": 1}},
             {"formatVersion": "1"},
+            {"formatVersion": 1.0},
+            {"serverName": float("nan")},
         ],
         ids=str,
     )
@@ -190,6 +198,20 @@ class TestWhatAnAgentReads:
         """No field of an entry can carry anything but what it is for."""
         with pytest.raises(EntryInvalidError):
             entry.parse(config_map(**changes))
+
+    def test_what_is_said_twice_is_refused(self) -> None:
+        """Two readers of the same text could read two things: an entry is spelled as the operator spells it."""
+        obj = config_map()
+        good = obj["data"][entry.KEY]
+        for data in (f'{good[:-1]},"port":5001}}', f'{{"port":5001,{good[1:]}', f" {good}"):
+            with pytest.raises(EntryInvalidError, match="not spelled as the operator spells it"):
+                entry.parse({**obj, "data": {entry.KEY: data}})
+
+    def test_a_strange_field_is_named_in_plain_characters(self) -> None:
+        """Half of a character would make a status that the API server never gives back as it was written."""
+        with pytest.raises(EntryInvalidError) as refusal:
+            entry.parse(config_map(**{"\ud800\n": 1}))
+        assert str(refusal.value) == r"unknown or missing: '\ud800\n'"
 
     @pytest.mark.parametrize("data", [None, {}, {"other": "x"}, {entry.KEY: ""}, {entry.KEY: "[]"}, {entry.KEY: "{"}])
     def test_a_config_map_without_an_entry_is_refused(self, data: Any) -> None:
@@ -201,7 +223,7 @@ class TestWhatAnAgentReads:
         """Nothing is guessed."""
         fields = json.loads(build().entry.canonical())
         del fields["caBundle"]
-        with pytest.raises(EntryInvalidError, match="unknown or missing: caBundle"):
+        with pytest.raises(EntryInvalidError, match="unknown or missing: 'caBundle'"):
             entry.parse({"metadata": {"name": "entry.registries.team"}, "data": {entry.KEY: json.dumps(fields)}})
 
     def test_no_depth_of_nesting_ends_the_agent(self) -> None:

@@ -217,6 +217,23 @@ def test_a_host_belongs_to_the_registry_that_had_it_first() -> None:
     assert (refusal.reason, "registries/team" in refusal.message) == (Reason.HOST_TAKEN, True)
 
 
+def test_a_name_has_one_registry_whatever_the_port() -> None:
+    """A line in /etc/hosts knows no port: the younger one's would redirect the older one's images."""
+    rules = Rules(service_ranges=RULES.service_ranges, allowed_hosts=("a.example.com:*",))
+    older = an_entry(hosts=("team.registries.svc:5000", "a.example.com:5000"))
+    younger = an_entry(
+        registry="registries/other",
+        hosts=("other.registries.svc:5000", "a.example.com:5001"),
+        addresses=("10.96.12.35",),
+    )
+    built = node_files.allocate([older, younger], rules)
+    assert built["registries/team"].names == ("team.registries.svc", "a.example.com")
+    assert built["registries/other"].names == ("other.registries.svc",)
+    refusal = built["registries/other"].refusal
+    assert refusal is not None
+    assert (refusal.reason, "registries/team" in refusal.message) == (Reason.HOST_TAKEN, True)
+
+
 @pytest.mark.parametrize(
     ("host", "shadow"),
     [

@@ -92,9 +92,12 @@ def entry(namespace: str, name: str) -> str:
 
 
 def registry_of_entry(entry_name: str) -> tuple[str, str] | None:
-    """(namespace, name) that a trust entry's name speaks for; None when it is no such name."""
+    """(namespace, name) that a trust entry's name speaks for; None when it is no such name.
+
+    A ConfigMap's name may have longer parts than a namespace or a registry, and no status could hold such a key.
+    """
     parts = entry_name.split(".")
-    if len(parts) != 3 or parts[0] != "entry" or not (parts[1] and parts[2]):
+    if len(parts) != 3 or parts[0] != "entry" or not all(1 <= len(part) <= 63 for part in parts):
         return None
     return parts[1], parts[2]
 

@@ -3,9 +3,10 @@
 The CRD in crds/ is the authority; a contract test holds these models against its schema, field by field.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from private_registry.api import names
@@ -28,6 +29,17 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def _object_name(text: str) -> str:
+    """Names become parts of URLs, and the operator may read more than who writes them."""
+    if not _OBJECT_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of an object")
+    return text
+
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_object_name)]
 LabelValue = Annotated[str, Field(max_length=63)]
 Quantity = int | Annotated[str, Field(max_length=32)]
 
@@ -39,7 +51,7 @@ class Storage(Model):
     size: str | None = Field(default=None, max_length=32)
     storage_class_name: str | None = Field(default=None, max_length=253)
     access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
-    claim_name: str | None = Field(default=None, min_length=1, max_length=253)
+    claim_name: ObjectName | None = None
     reclaim_policy: Literal["Retain", "Delete"] = "Retain"
 
     @property
@@ -52,7 +64,7 @@ class Tls(Model):
     """How the registry's port is protected."""
 
     mode: Literal["Managed", "Secret", "Disabled"] = "Managed"
-    secret_name: str | None = Field(default=None, min_length=1, max_length=253)
+    secret_name: ObjectName | None = None
 
 
 class Service(Model):
@@ -73,7 +85,7 @@ class Resources(Model):
 
 
 class PullSecret(Model):
-    name: str = Field(min_length=1, max_length=253)
+    name: ObjectName
 
 
 class Scheduling(Model):

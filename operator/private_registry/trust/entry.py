@@ -24,7 +24,8 @@ LIMIT = 64 * 1024
 LABELS = {names.MANAGED_BY: names.MANAGER, names.COMPONENT: "trust-entry"}
 """What an agent selects the ConfigMaps by."""
 
-CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----")
+# Not \s, which is also what Unicode calls a blank: no PEM, and up to three bytes for each character of an entry.
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/= \t\r\n]+?-----END CERTIFICATE-----")
 
 _BUNDLE = re.compile(rf"(?:{CERTIFICATE.pattern}\n)*")
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
@@ -79,7 +80,9 @@ class Entry:
             yield f"scheme: {self.scheme!r} is neither http nor https"
         if not (isinstance(self.ca_bundle, str) and _BUNDLE.fullmatch(self.ca_bundle)):
             yield "caBundle: holds something else than PEM certificates"
-        if self.server_name != "":
+        if not isinstance(self.server_name, str):
+            yield f"serverName: {self.server_name!r} is no text"
+        elif self.server_name:
             yield from _each("serverName", (f"{self.server_name}:{names.PORT}",), 1, _spell_host)
         if self.scheme == "http" and (self.ca_bundle or self.server_name):
             yield "scheme: plain HTTP has neither a CA nor a name to verify"
@@ -111,8 +114,8 @@ def data_of(config_map: Mapping[str, Any]) -> str:
 def parse(config_map: Mapping[str, Any]) -> Entry:
     """Read an entry.
 
-    Raises EntryInvalidError for another format version, an unknown or ill-formed field, more than 64 KiB, and for a
-    ConfigMap whose name speaks of another registry.
+    Raises EntryInvalidError for another format version, an unknown or ill-formed field, another spelling than the
+    operator's, more than 64 KiB, and for a ConfigMap whose name speaks of another registry.
     """
     data = data_of(config_map)
     if len(data) > LIMIT:
@@ -122,14 +125,16 @@ def parse(config_map: Mapping[str, Any]) -> Entry:
     except (ValueError, RecursionError) as error:
         raise EntryInvalidError(f"{KEY} is no JSON: {error}") from None
     version = raw.pop("formatVersion", None) if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if type(version) is not int or version != FORMAT_VERSION:
         raise EntryInvalidError(
             f"the entry has format version {version!r}, this agent reads {FORMAT_VERSION}: update it"
         )
     if strange := raw.keys() ^ _FIELDS.keys():
-        raise EntryInvalidError(f"unknown or missing: {', '.join(sorted(strange))}")
+        raise EntryInvalidError(f"unknown or missing: {', '.join(map(repr, sorted(strange)))}")
     lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
     entry = Entry(**{_FIELDS[name]: value for name, value in {**raw, **lists}.items()})
+    if entry.canonical() != data:  # a field that is there twice, 1.0 for 1: whoever reads it next may read another one
+        raise EntryInvalidError("the entry is not spelled as the operator spells it")
     namespace, _, name = entry.registry.partition("/")
     if config_map["metadata"]["name"] != names.entry(namespace, name):
         raise EntryInvalidError(f"the ConfigMap {config_map['metadata']['name']} speaks of {entry.registry}")
@@ -158,4 +163,6 @@ def _spell_host(text: str) -> str:
 
 
 def _spell_address(text: str) -> str:
+    if "%" in text:  # behind which ip_address() takes a zone of IPv6, and for that anything, line ends included
+        raise ValueError(f"{text!r} has a zone")
     return str(ip_address(text))

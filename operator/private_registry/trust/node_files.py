@@ -75,7 +75,8 @@ def refused(registry: str, entry_data: str, message: str) -> NodeFiles:
 def allocate(entries: Iterable[Entry], rules: hosts.Rules) -> dict[str, NodeFiles]:
     """The files of each registry, by its `namespace/name`.
 
-    A host that two entries name belongs to the one that comes first: put the older first.
+    A name that two entries have, whatever the port, belongs to the one that comes first: put the older first. A node
+    whose runtime resolves names has one address for each.
     """
     holders: dict[str, str] = {}
     return {entry.registry: _files(entry, rules, holders) for entry in entries}
@@ -120,9 +121,9 @@ def _host_refusal(host: hosts.Host, entry: Entry, rules: hosts.Rules, holders: d
         return Verdict(Reason.HOST_NOT_ALLOWED, message)
     if host.address is not None and host.name not in entry.addresses:
         return Verdict(Reason.HOST_NOT_ALLOWED, f"{host} is no address of this registry")
-    holder = holders.setdefault(str(host), entry.registry)
+    holder = holders.setdefault(host.name, entry.registry)
     if holder != entry.registry:
-        return Verdict(Reason.HOST_TAKEN, f"{host} is a host of the registry {holder} already")
+        return Verdict(Reason.HOST_TAKEN, f"{host.name} is a name of the registry {holder} already")
     return None
 
 

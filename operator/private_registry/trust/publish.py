@@ -42,7 +42,7 @@ def build(
 
     `server_name` is set when the certificate names no address: then no address is trusted as a name either.
     `covered` tells whether the certificate names a host (without port); None: it names all of them. `taken_hosts`
-    maps hosts of other registries to those registries. Of `ca_bundle` only certificates are taken.
+    maps names (without port) of other registries to those registries. Of `ca_bundle` only certificates are taken.
 
     Raises EntryInvalidError when no valid entry can be made of all this, for want of an address for example.
     """
@@ -95,8 +95,8 @@ def _refusal(
         return Refusal(text, Reason.HOST_NOT_ALLOWED, f"{text} is no address of this registry's Service")
     if message := rules.refusal(host, registry.namespace, registry.name):
         return Refusal(text, Reason.HOST_NOT_ALLOWED, message)
-    if holder := taken_hosts.get(text):
-        return Refusal(text, Reason.HOST_TAKEN, f"{text} is a host of the registry {holder} already")
+    if holder := taken_hosts.get(host.name):
+        return Refusal(text, Reason.HOST_TAKEN, f"{host.name} is a name of the registry {holder} already")
     if covered is not None and not covered(host.name):
         return Refusal(text, Reason.CERTIFICATE_INVALID, f"the registry's certificate does not name {host.name}")
     return None

@@ -244,7 +244,7 @@ async def test_hosts_that_one_may_not_have(cluster: Cluster) -> None:
     message = await cluster.until_condition(Type.STALLED, "True", "HostNotAllowed", name="younger")
     assert message == (
         f"spec.nodeTrust.additionalHosts: docker.io is neither a name of {cluster.namespace}/younger nor allowed by "
-        f"--allowed-hosts; spec.nodeTrust.additionalHosts: {others} is a host of the registry {cluster.namespace}/team "
+        f"--allowed-hosts; spec.nodeTrust.additionalHosts: {others} is a name of the registry {cluster.namespace}/team "
         "already"
     )
     await cluster.until_condition(Type.NODES_TRUSTED, "True", "AllNodesTrust", name="younger")

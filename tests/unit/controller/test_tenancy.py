@@ -12,7 +12,8 @@ from tests.unit.controller.builders import a_body, a_condition, a_deployment, a_
 Object = dict[str, Any]
 
 EARLIER, LATER = "2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
-HOST = "registry.example.com:5000"
+NAME = "registry.example.com"
+HOST = f"{NAME}:5000"
 SHARED: Object = {"storage": {"claimName": "shared"}}
 WITH_HOST: Object = {"nodeTrust": {"additionalHosts": [HOST]}}
 
@@ -26,7 +27,12 @@ class TestHosts:
     def test_the_older_one_has_it(self) -> None:
         """Nobody loses a name to a newcomer."""
         other = a_body(WITH_HOST, name="other", created=EARLIER)
-        assert taken_hosts(a_registry(WITH_HOST), a_world(other)) == {HOST: "registries/other"}
+        assert taken_hosts(a_registry(WITH_HOST), a_world(other)) == {NAME: "registries/other"}
+
+    def test_a_name_is_had_with_every_port(self) -> None:
+        """Another port is no way to somebody's name, which nodes may have to resolve for all of them."""
+        other = a_body({"nodeTrust": {"additionalHosts": [f"{NAME}:443", NAME]}}, name="other", created=EARLIER)
+        assert taken_hosts(a_registry(WITH_HOST), a_world(other)) == {NAME: "registries/other"}
 
     def test_a_younger_one_does_not(self) -> None:
         """The newcomer is told, not the one that had it."""
@@ -36,19 +42,19 @@ class TestHosts:
         """Each sees the same winner."""
         one, two = a_body(WITH_HOST, name="one"), a_body(WITH_HOST, name="two")
         assert taken_hosts(a_registry(WITH_HOST, name="one"), a_world(one, two)) == {}
-        assert taken_hosts(a_registry(WITH_HOST, name="two"), a_world(one, two)) == {HOST: "registries/one"}
+        assert taken_hosts(a_registry(WITH_HOST, name="two"), a_world(one, two)) == {NAME: "registries/one"}
 
     def test_of_two_of_the_same_second_the_one_that_runs_has_it(self) -> None:
         """A newcomer that comes at once, with a name that sorts first, takes nothing away."""
         world = a_world(a_body(WITH_HOST, name="one"), a_body(WITH_HOST, name="two"), two=a_deployment())
-        assert taken_hosts(a_registry(WITH_HOST, name="one"), world) == {HOST: "registries/two"}
+        assert taken_hosts(a_registry(WITH_HOST, name="one"), world) == {NAME: "registries/two"}
         assert taken_hosts(a_registry(WITH_HOST, name="two"), world) == {}
 
     def test_of_two_older_ones_the_oldest_is_named(self) -> None:
         """The message tells who has it, and that is one."""
         oldest = a_body(WITH_HOST, name="z", created="2024-01-01T00:00:00Z")
         older = a_body(WITH_HOST, name="a", created=EARLIER)
-        assert taken_hosts(a_registry(WITH_HOST), a_world(older, oldest)) == {HOST: "registries/z"}
+        assert taken_hosts(a_registry(WITH_HOST), a_world(older, oldest)) == {NAME: "registries/z"}
 
     @pytest.mark.parametrize("spec", [{}, {"nodeTrust": {}}, {"nodeTrust": {"additionalHosts": None}}])
     def test_a_spec_without_hosts_takes_none(self, spec: Object) -> None:
@@ -61,6 +67,11 @@ class TestClaims:
         """The first that named the claim keeps it."""
         older = a_world(a_body(SHARED, name="other", created=EARLIER))
         assert claim_user(a_registry(SHARED), older) == "registries/other"
+
+    def test_a_name_is_had_with_every_port(self) -> None:
+        """Another port is no way to somebody's name, which nodes may have to resolve for all of them."""
+        other = a_body({"nodeTrust": {"additionalHosts": [f"{NAME}:443", NAME]}}, name="other", created=EARLIER)
+        assert taken_hosts(a_registry(WITH_HOST), a_world(other)) == {NAME: "registries/other"}
 
     def test_a_younger_one_does_not(self) -> None:
         """The one that runs is not disturbed."""

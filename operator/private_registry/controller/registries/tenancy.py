@@ -18,11 +18,14 @@ Object = dict[str, Any]
 
 
 def taken_hosts(registry: PrivateRegistry, world: World) -> Mapping[str, str]:
-    """The additional hosts of older registries, with the key of the registry that has each."""
+    """The names in additional hosts of older registries, with the key of the registry that has each.
+
+    Without port: a node that resolves names has one address for each, and the last to come would get it.
+    """
     taken: dict[str, str] = {}
     for key in _older(registry, world):
         for host in (_spec(world, key).get("nodeTrust") or {}).get("additionalHosts") or []:
-            taken.setdefault(host, key)
+            taken.setdefault(host.partition(":")[0], key)
     return taken
 
 
