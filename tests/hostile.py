@@ -17,10 +17,10 @@ SEED = 20261126
 """Say it in every message: with it the input can be made again."""
 
 OWN = "team.registries.svc:5000"
-ADDRESS = "10.96.12.34"
+ADDRESS = "127.96.12.34"
 ALLOWED = "a.registry.example.com"
 VICTIM = "registries/victim"
-VICTIMS_ADDRESS = "10.96.0.99"
+VICTIMS_ADDRESS = "127.96.0.99"
 
 FRAGMENTS = (
     *('"', "'", "`", "\\", '"""', "'''", "#", ";", "$(id)", "${HOME}", "%", "%0a", "%2e%2e", "%00", "&", "|", "<", ">"),
@@ -59,12 +59,40 @@ NAMES = (
         "x.cluster.local",
         "svc.cluster.local",
     ),
-    *("_default", "_backup", "docker.io_443_", "team.registries.svc_5000_", "10.96.12.34_5000_", "..", ".", "...", "~"),
+    *(
+        "_default",
+        "_backup",
+        "docker.io_443_",
+        "team.registries.svc_5000_",
+        "127.96.12.34_5000_",
+        "..",
+        ".",
+        "...",
+        "~",
+    ),
     *("TEAM.registries.svc", "Team.Registries.Svc", "team.registries.svc.", ".team.registries.svc", "team..svc"),
     *(ALLOWED, "A.registry.example.com", "registry.example.com", "x.a.registry.example.com", ".registry.example.com"),
-    *("10.96.12.34", "10.96.0.99", "10.95.255.255", "10.97.0.0", "127.0.0.1", "0.0.0.0", "255.255.255.255", "1.1.1.1"),
-    *("010.96.12.34", "10.96.014.34", "0x0a.96.12.34", "0xa600c22", "174066722", "10.96.3106", "10.96.12.34.", "10.96"),
-    *("[fd00:96::a]", "[FD00:96::A]", "[fd00:96:0::a]", "[fd00:97::a]", "[::1]", "[::]", "[::ffff:10.96.12.34]", "[]"),
+    *(
+        "127.96.12.34",
+        "127.96.0.99",
+        "127.95.255.255",
+        "127.97.0.0",
+        "127.0.0.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "1.1.1.1",
+    ),
+    *(
+        "0127.96.12.34",
+        "127.96.014.34",
+        "0x0a.96.12.34",
+        "0xa600c22",
+        "174066722",
+        "127.96.3106",
+        "127.96.12.34.",
+        "127.96",
+    ),
+    *("[fd00:96::a]", "[FD00:96::A]", "[fd00:96:0::a]", "[fd00:97::a]", "[::1]", "[::]", "[::ffff:127.96.12.34]", "[]"),
     *(
         "[::ffff:a60:c22]",
         "[fd00:96::a%eth0]",
@@ -158,16 +186,16 @@ def values() -> Iterator[Any]:
 
 
 class Forger:
-    """Trust entries of registries/team that the operator would never write: the good one, spoilt."""
+    """Trust entries of one registry that the operator would never write: the good one, spoilt."""
 
-    NAME = "entry.registries.team"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "team") -> None:
+        self.name = name
+        self.own = f"{name}.registries.svc:5000"
         self.ca = certificates()
         self.good: dict[str, Any] = {
             "formatVersion": 1,
-            "registry": "registries/team",
-            "hosts": [OWN, "team.registries.svc.cluster.local:5000", f"{ADDRESS}:5000"],
+            "registry": f"registries/{name}",
+            "hosts": [self.own, f"{name}.registries.svc.cluster.local:5000", f"{ADDRESS}:5000"],
             "addresses": [ADDRESS],
             "port": 5000,
             "scheme": "https",
@@ -180,8 +208,8 @@ class Forger:
         """The entry with these fields changed, spelled as the operator spells."""
         return json.dumps({**self.good, **changes}, sort_keys=True, separators=(",", ":"))
 
-    def config_map(self, data: str, name: str = NAME) -> dict[str, Any]:
-        return {"metadata": {"name": name}, "data": {"entry.json": data}}
+    def config_map(self, data: str) -> dict[str, Any]:
+        return {"metadata": {"name": f"entry.registries.{self.name}"}, "data": {"entry.json": data}}
 
     def all(self) -> Iterator[str]:
         """Each host, bundle, word and value in each place it may want to go to."""
@@ -189,16 +217,16 @@ class Forger:
         plain = {"scheme": "http", "caBundle": ""}
         for host in hosts():
             how = rng.choice(
-                ({}, plain, {"serverName": "team.registries.svc"}, {"serverName": host.rpartition(":")[0]})
+                ({}, plain, {"serverName": f"{self.name}.registries.svc"}, {"serverName": host.rpartition(":")[0]})
             )
-            yield self.data(hosts=[OWN, host], **how)
+            yield self.data(hosts=[self.own, host], **how)
         for bundle in bundles(self.ca):
             yield self.data(caBundle=bundle)
         for word in words():
             yield self.data(addresses=[word])
-            yield self.data(addresses=[ADDRESS, word], hosts=[OWN, f"{word}:5000", f"[{word}]:5000"])
-            yield self.data(addresses=[word], hosts=[OWN], scheme="http", caBundle="")
-            yield self.data(serverName=word, hosts=[OWN, f"{word}:5000"])
+            yield self.data(addresses=[ADDRESS, word], hosts=[self.own, f"{word}:5000", f"[{word}]:5000"])
+            yield self.data(addresses=[word], hosts=[self.own], scheme="http", caBundle="")
+            yield self.data(serverName=word, hosts=[self.own, f"{word}:5000"])
             yield self.data(registry=word)
             yield self.data(scheme=word)
             yield self.data(nodeSelector={word: word})
@@ -225,7 +253,7 @@ class Forger:
         yield f'{{"hosts":["docker.io"],{good[1:]}'
         yield f'{good[:-1]},"formatVersion":2}}'
         yield good.replace('"formatVersion":1', '"formatVersion":2,"formatVersion":1')
-        yield good.replace("team.registries", "\\u0074eam.registries")
+        yield good.replace(".registries.svc", ".\\u0072egistries.svc")
         yield json.dumps(json.loads(good), indent=1)
         yield json.dumps({**self.good, "nodeSelector": {"\xe9": "\xe9"}}, ensure_ascii=False)
         for field in self.good:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from private_registry.api.hosts import Rules
 
 RULES = Rules(
-    service_ranges=(ip_network("10.96.0.0/16"), ip_network("fd00:96::/112")), allowed_hosts=("*.registry.example.com",)
+    service_ranges=(ip_network("127.96.0.0/16"), ip_network("fd00:96::/112")), allowed_hosts=("*.registry.example.com",)
 )
 """Of the node. What follows knows them in its own words."""
 
@@ -35,7 +35,7 @@ def own_names(registry: str) -> set[str]:
 
 
 def is_service_address(text: str) -> bool:
-    """An address as 10.96.1.2 or fd00:96::1 of the Service range, in its usual spelling and nothing behind it."""
+    """An address as 127.96.1.2 or fd00:96::1 of the Service range, in its usual spelling and nothing behind it."""
     if not re.fullmatch(r"[0-9a-f:.]+", text, re.ASCII):
         return False
     try:

@@ -80,10 +80,8 @@ class Entry:
             yield f"scheme: {self.scheme!r} is neither http nor https"
         if not (isinstance(self.ca_bundle, str) and _BUNDLE.fullmatch(self.ca_bundle)):
             yield "caBundle: holds something else than PEM certificates"
-        if not isinstance(self.server_name, str):
-            yield f"serverName: {self.server_name!r} is no text"
-        elif self.server_name:
-            yield from _each("serverName", (f"{self.server_name}:{names.PORT}",), 1, _spell_host)
+        if self.server_name != "":
+            yield from _each("serverName", (self.server_name,), 1, _spell_name)
         if self.scheme == "http" and (self.ca_bundle or self.server_name):
             yield "scheme: plain HTTP has neither a CA nor a name to verify"
         labels = self.node_selector
@@ -160,6 +158,10 @@ def _all_text(values: Iterable[object]) -> bool:
 
 def _spell_host(text: str) -> str:
     return str(hosts.parse_host(text))
+
+
+def _spell_name(text: str) -> str:
+    return _spell_host(f"{text}:{names.PORT}").removesuffix(f":{names.PORT}")
 
 
 def _spell_address(text: str) -> str:
