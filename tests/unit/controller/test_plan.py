@@ -248,7 +248,7 @@ class TestEntry:
         """One bad name does not take the good ones from the nodes."""
         hosts = ["registry.example.com:5000", "docker.io", "taken.example.com:5000", "not a host"]
         spec = {"nodeTrust": {"additionalHosts": hosts}}
-        known = facts(taken_hosts={"taken.example.com:5000": "registries/older"})
+        known = facts(taken_hosts={"taken.example.com": "registries/older"})
         cluster = SmallCluster()
         result = cluster.converge(a_registry(spec), known)
         assert [(problem.reason, problem.concern) for problem in result.problems] == [

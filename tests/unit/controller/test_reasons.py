@@ -123,7 +123,7 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.NAME_TAKEN: lambda: status_of(changed={("Service", "team"): foreign()}),
     Reason.HOST_INVALID: lambda: hosts("not a host"),
     Reason.HOST_NOT_ALLOWED: lambda: hosts("docker.io"),
-    Reason.HOST_TAKEN: lambda: hosts("a.example.com:5000", taken_hosts={"a.example.com:5000": "registries/older"}),
+    Reason.HOST_TAKEN: lambda: hosts("a.example.com:5000", taken_hosts={"a.example.com": "registries/older"}),
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
     Reason.SPEC_INVALID: lambda: summary.spec_invalid(a_registry(), "spec.storage.size: too long", NOW),

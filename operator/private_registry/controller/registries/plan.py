@@ -83,7 +83,7 @@ class Facts:
     serves: bool = False
     """Whether /v2/ answered through the Service, a moment ago, the way the entry says that it does."""
     taken_hosts: Mapping[str, str] = field(default_factory=dict)
-    """Further hosts of registries that asked for them first, with those registries."""
+    """Further names, without port, of registries that asked for them first, with those registries."""
     claim_user: str = ""
     """Another registry that uses the claim this one names."""
     upgrade_blocker: Blocker | None = None
