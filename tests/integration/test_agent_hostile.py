@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import islice
 from pathlib import PurePosixPath
 from random import Random
 from typing import Any
@@ -15,19 +16,25 @@ from tests.node_reading import check_ca, check_etc_hosts, check_hosts_toml, is_p
 from tests.trees import tree
 from tests.waiting import aeventually
 
-FORGED = 240
+SOME = 100
 AT_ONCE = 16
 FORGED_BY = {"forged": "yes"}
 
 
 def forgeries(namespace: str) -> dict[str, Object]:
-    """Entries in the agents' namespace by the registry that each speaks for: every sort of them, and some by chance."""
+    """Entries in the agents' namespace by the registry that each speaks for.
+
+    Texts that are none, some of all by chance, some of those that can be read and ask for what they must not.
+    """
     forger = Forger("forger")
     # One for other nodes is not spoken of.
     everything = [data for data in forger.all() if '"nodeSelector":{"' not in data]
-    texts = [*forger.texts()][:40]
+    rng = Random(SEED)
+    some = rng.sample(everything, 80 * SOME)
+    readable = [data for data in some if is_readable(forger.config_map(data))]
+    chosen = [*islice(forger.texts(), SOME // 2), *some[:SOME], *readable[:SOME]]
     found = {}
-    for number, data in enumerate([*texts, *Random(SEED).sample(everything, FORGED - len(texts))]):
+    for number, data in enumerate(chosen):
         name = f"forged-{number}"
         labels = {**entry.LABELS, **FORGED_BY}
         found[f"registries/{name}"] = {
@@ -37,6 +44,14 @@ def forgeries(namespace: str) -> dict[str, Object]:
             "data": {entry.KEY: data.replace("forger", name)},
         }
     return found
+
+
+def is_readable(config_map: Object) -> bool:
+    try:
+        entry.parse(config_map)
+    except entry.EntryInvalidError:
+        return False
+    return True
 
 
 def misnamed(namespace: str, data: str) -> list[Object]:
