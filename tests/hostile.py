@@ -260,5 +260,5 @@ class Forger:
             rest = {key: value for key, value in self.good.items() if key != field}
             yield json.dumps(rest)
             yield json.dumps({**rest, field.upper(): self.good[field]})
-            for depth in range(1, 1100, 7):
+            for depth in (1, 7, 500, 990, *range(1_485, 1_500)):  # the last ones are parsed by Python 3.12, just so
                 yield f'{json.dumps(rest)[:-1]},"{field}":{"[" * depth}{"]" * depth}}}'

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
+from reprlib import repr as short  # of what may be nested deeper than repr() goes
 from typing import Any, Literal
 
 from private_registry.api import hosts, names
@@ -71,13 +72,13 @@ class Entry:
 
     def _problems(self) -> Iterator[str]:
         if not (isinstance(self.registry, str) and _REGISTRY.fullmatch(self.registry)):
-            yield f"registry: {self.registry!r} is no namespace/name"
+            yield f"registry: {short(self.registry)} is no namespace/name"
         yield from _each("hosts", self.hosts, _MAX_HOSTS, _spell_host)
         yield from _each("addresses", self.addresses, _MAX_ADDRESSES, _spell_address)
         if type(self.port) is not int or not 1 <= self.port <= 65535:
-            yield f"port: {self.port!r} is none"
+            yield f"port: {short(self.port)} is none"
         if self.scheme not in ("http", "https"):
-            yield f"scheme: {self.scheme!r} is neither http nor https"
+            yield f"scheme: {short(self.scheme)} is neither http nor https"
         if not (isinstance(self.ca_bundle, str) and _BUNDLE.fullmatch(self.ca_bundle)):
             yield "caBundle: holds something else than PEM certificates"
         if self.server_name != "":
@@ -125,7 +126,7 @@ def parse(config_map: Mapping[str, Any]) -> Entry:
     version = raw.pop("formatVersion", None) if isinstance(raw, dict) else None
     if type(version) is not int or version != FORMAT_VERSION:
         raise EntryInvalidError(
-            f"the entry has format version {version!r}, this agent reads {FORMAT_VERSION}: update it"
+            f"the entry has format version {short(version)}, this agent reads {FORMAT_VERSION}: update it"
         )
     if strange := raw.keys() ^ _FIELDS.keys():
         raise EntryInvalidError(f"unknown or missing: {', '.join(map(repr, sorted(strange)))}")
