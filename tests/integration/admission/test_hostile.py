@@ -49,9 +49,9 @@ def is_in(part: Any, whole: Any) -> bool:
 
 
 async def test_hosts_that_are_admitted_are_hosts_to_the_operator(admin: Kube) -> None:
-    """Of every tenth hostile host and every good one: admission, operator and agents are of one mind."""
-    asked = [host for at, host in enumerate(hosts()) if at % 10 == 0 or is_one(host)]
-    assert len(asked) > 1_000
+    """Of every twentieth hostile host and every good one: admission, operator and agents are of one mind."""
+    asked = [host for at, host in enumerate(hosts()) if at % 20 == 0 or is_one(host)]
+    assert len(asked) > 600
     answers = await admitted(admin, (registry({"nodeTrust": {"additionalHosts": [host]}}) for host in asked))
     for host, live in zip(asked, answers, strict=True):
         assert (live is not None) == is_one(host), f"seed {SEED}: {host!r}"
@@ -76,14 +76,13 @@ PLACES: dict[str, Callable[[str], Object]] = {
     "image": lambda word: registry({"image": word}),
     "imagePullSecrets": lambda word: registry({"scheduling": {"imagePullSecrets": [{"name": word}]}}),
     "name": lambda word: registry({}, word or "-"),
-    "a field": lambda word: registry({word: word}),
 }
 
 
 async def test_what_is_admitted_reads_the_same(admin: Kube) -> None:
     """Names, labels and images: what the API server stores, the operator reads, to the last character."""
     some = tuple(
-        dict.fromkeys([*tuple(words())[::6], "team", "team-1", "a.b", "registries/team", "a" * 253, "a" * 254])
+        dict.fromkeys([*tuple(words())[::12], "team", "team-1", "a.b", "registries/team", "a" * 253, "a" * 254])
     )
     for place, made in PLACES.items():
         answers = await admitted(admin, [made(word) for word in some])
@@ -93,3 +92,10 @@ async def test_what_is_admitted_reads_the_same(admin: Kube) -> None:
         taken = {word for word, live in zip(some, answers, strict=True) if live is not None}
         strange = [word for word in taken if not (word.isascii() and word.isprintable()) or ".." in word]
         assert strange == [], f"seed {SEED}: {place}"
+
+
+async def test_a_field_that_is_none_is_not_stored(admin: Kube) -> None:
+    """What the schema does not have is dropped before anybody of ours reads it."""
+    some = [word for word in words() if word][::12]
+    for word, live in zip(some, await admitted(admin, [registry({word: word}) for word in some]), strict=True):
+        assert live is None or word not in live["spec"], f"seed {SEED}: {word!r}"
