@@ -103,7 +103,7 @@ class TestMeant:
             await asyncio.to_thread(output, "chattr", "+i", stuck.parent)
             try:
                 await world.withdraw(team)
-                await world.until(team.key, "Undoing", saying="cannot be removed: Operation not permitted")
+                await world.until(team.key, "Undoing", saying="certs.d: Operation not permitted")
                 assert stuck.exists()
             finally:
                 await asyncio.to_thread(output, "chattr", "-i", stuck.parent)

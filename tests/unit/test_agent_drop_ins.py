@@ -36,6 +36,10 @@ def drop_ins(etc: Path, told: list[str]) -> DropIns:
     return DropIns(etc.parent, lambda: told.append("changed"))
 
 
+def in_directory(etc: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in (etc / "containers/registries.conf.d").glob("*.conf")}
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["their directory", "no directory"])
 def test_a_registry_leaves_no_trace(etc: Path, drop_ins: DropIns, told: list[str], there: bool) -> None:
     """Others' files and the directory are what they were, and CRI-O is told of changes only."""
@@ -71,20 +75,45 @@ def test_a_truncated_file_is_repaired(etc: Path, drop_ins: DropIns) -> None:
 
 
 def test_killed_at_any_step_the_next_start_finishes_it(etc: Path) -> None:
-    """Whatever it was about to do, the next one finds what is there, and can take it away."""
-    before = tree(etc)
+    """The next one finds what is there, can take it away, and CRI-O knows of it what it would without the crash."""
+    before, known = tree(etc), dict[str, bytes]()
+
+    def read() -> None:
+        """What CRI-O does when it is told."""
+        known.clear()
+        known.update(in_directory(etc))
+
     for step in itertools.count(1):
         try:
             with killed_at(step):
-                first = DropIns(etc.parent, lambda: None)
+                first = DropIns(etc.parent, read)
                 first.apply(TEAM, a_drop_in())
                 first.apply(TEAM, a_drop_in("2"))
                 first.remove(TEAM)
             break
         except Crash:
             pass
-        after = DropIns(etc.parent, lambda: None)
+        after = DropIns(etc.parent, read)
         after.survey()
+        assert known == in_directory(etc), step
         for registry in after.registries:
             after.remove(registry)
         assert tree(etc) == before, step
+        assert known == {}, step
+
+
+def test_one_that_could_not_be_told_is_told_by_the_next_look(etc: Path) -> None:
+    """The file is right already, and still CRI-O has to read it."""
+    answers = iter([OSError("no such process"), None, None])
+
+    def tell() -> None:
+        if answer := next(answers):
+            raise answer
+
+    drop_ins = DropIns(etc.parent, tell)
+    with pytest.raises(OSError, match="no such process"):
+        drop_ins.apply(TEAM, a_drop_in())
+    assert drop_ins.apply(TEAM, a_drop_in()) == 0
+    assert drop_ins.remove(TEAM) == 1
+    assert next(answers, "all were asked for") == "all were asked for"
+    assert tree(etc) == {}

@@ -1,5 +1,8 @@
 """The node's /etc/hosts on a real file system: renamed over, or written in place where it is a mount."""
 
+import contextlib
+import errno
+import itertools
 import os
 import stat
 import subprocess
@@ -11,6 +14,8 @@ import pytest
 from private_registry.agent.files.hosts_file import HostsFile
 from private_registry.agent.files.roots import ConflictError
 from private_registry.trust.etc_hosts import Alias
+from tests.failing import failing_from
+from tests.killing import Crash, killed_at
 
 TEAM, OTHER = "registries/team", "registries/other"
 HASH = "0123456789abcdef"
@@ -78,6 +83,54 @@ def test_a_write_in_place_that_was_cut_off_is_finished(tmp_path: Path, mounted: 
     hosts_file.survey()
     assert hosts_file.registries == {TEAM}
     assert mounted.read_bytes() == after
+    assert names(mounted) == ["hosts"]
+
+
+def test_killed_at_any_step_the_next_start_finishes_it(tmp_path: Path, mounted: Path) -> None:
+    """Written in place, it may be torn for a moment; whoever comes next makes it whole."""
+    for step in itertools.count(1):
+        try:
+            with killed_at(step):
+                HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
+                HostsFile(tmp_path).remove(TEAM)
+            break
+        except Crash:
+            pass
+        HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
+        assert mounted.read_bytes() == ALIAS.line(TEAM, HASH) + BEFORE, step
+        HostsFile(tmp_path).remove(TEAM)
+        assert mounted.read_bytes() == BEFORE, step
+        HostsFile(tmp_path).survey()
+        assert names(mounted) == ["hosts"], step
+    assert step > 25
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_where_it_cannot_be_written_it_is_whole_at_the_end(tmp_path: Path, mounted: Path, error: int) -> None:
+    """From any step on the disk fails: nobody's line is lost, and once it works again the next look finishes it."""
+    for step in itertools.count(1):
+        hosts_file = HostsFile(tmp_path)
+        with failing_from(step, error) as failures, contextlib.suppress(OSError):
+            hosts_file.apply(ALIAS, TEAM, HASH)
+        if not failures.count:
+            break
+        if error == errno.ENOSPC:  # what was there can be written back
+            assert mounted.read_bytes() in (BEFORE, ALIAS.line(TEAM, HASH) + BEFORE), step
+        assert hosts_file.apply(ALIAS, TEAM, HASH) in (0, 1)
+        assert mounted.read_bytes() == ALIAS.line(TEAM, HASH) + BEFORE, step
+        hosts_file.survey()
+        assert hosts_file.remove(TEAM) == 1
+        assert mounted.read_bytes() == BEFORE, step
+        assert names(mounted) == ["hosts"], step
+    assert step > 5
+
+
+@pytest.mark.parametrize("copy", [b"", b"\n", b"x\nyz", b"5"])
+def test_what_is_no_copy_of_ours_goes(tmp_path: Path, mounted: Path, copy: bytes) -> None:
+    """It tells nothing, and the file stays as it is."""
+    mounted.with_name(".private-registry-operator-hosts").write_bytes(copy)
+    HostsFile(tmp_path).survey()
+    assert mounted.read_bytes() == BEFORE
     assert names(mounted) == ["hosts"]
 
 

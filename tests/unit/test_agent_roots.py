@@ -230,6 +230,34 @@ class TestForeign:
             Root(host_root, PurePosixPath("/opt/registries/certs.d")).apply(a_directory(), TEAM)
 
 
+class TestSpegel:
+    """It puts everything that it finds into `_backup`, and brings it back when it goes."""
+
+    def test_a_copy_there_is_ours(self, root: Root, certs_d: Path, host_root: Path) -> None:
+        """An agent that has just started finds it, and the end of the registry takes it away, and nothing else."""
+        root.apply(a_directory(), TEAM)
+        backup = certs_d / "_backup"
+        backup.mkdir()
+        (certs_d / "docker.io").rename(backup / "docker.io")
+        before = tree(certs_d)
+        (certs_d / HOST).rename(backup / HOST)
+        later = Root(host_root, ROOT)
+        later.survey()
+        assert later.hosts == {TEAM: frozenset()}
+        assert later.remove(TEAM) == 2
+        assert later.registries == set()
+        assert tree(certs_d) == {path: kept for path, kept in before.items() if not path.startswith(HOST)}
+
+    def test_a_copy_stays_as_long_as_its_registry(self, root: Root, certs_d: Path) -> None:
+        """It is spegel's to bring back, and what comes back is made what it should be."""
+        root.apply(a_directory("10.96.0.1:5000"), TEAM)
+        backup = certs_d / "_backup"
+        backup.mkdir()
+        (certs_d / "10.96.0.1:5000").rename(backup / "10.96.0.1:5000")
+        root.keep([a_directory()], TEAM)
+        assert [each.name for each in backup.iterdir()] == ["10.96.0.1:5000"]
+
+
 class TestLinks:
     """A link that somebody planted leads nowhere, and the node's own lead where they lead on the node."""
 

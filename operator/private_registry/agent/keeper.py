@@ -68,6 +68,8 @@ class Keeper:
         self._applied: NodeFiles | None = None
         """What the last look left on the node: another look that has to write repairs it."""
         self._failures = 0
+        self._unwritten = 0
+        """How often in a row the file system has refused."""
         self._due = 0.0
         """When to look again without being woken."""
         self._repairs: deque[float] = deque(maxlen=_REPAIRS + 1)
@@ -76,7 +78,7 @@ class Keeper:
     def want(self, goal: NodeFiles | Undo) -> None:
         if goal != self.goal:
             self.goal = goal
-            self._failures = 0
+            self._failures = self._unwritten = 0
             self._truce_until = 0.0
             self._pulse.set(0)
 
@@ -112,9 +114,9 @@ class Keeper:
         try:
             writes = await node.apply(files)
         except NOT_WRITTEN as error:
-            held = isinstance(error, HeldError)
-            self._conclude(files, _verdict(error), retry=_FIRST_RETRY if held else _LAST_RETRY)
+            self._conclude(files, verdict_of(error), retry=self._retry_after(error))
             return
+        self._unwritten = 0
         repaired = bool(writes) and self._applied == files
         self._applied = files
         if repaired and self._is_fight(now):
@@ -131,6 +133,15 @@ class Keeper:
             verdict = self._proof.result()
             self._proof = None
             self._judge(files, verdict)
+
+    def _retry_after(self, error: Exception) -> float:
+        """Seconds. No event tells that there is space again on a disk, and a file of somebody else's seldom goes."""
+        if isinstance(error, HeldError):
+            return _FIRST_RETRY
+        if not isinstance(error, OSError):
+            return _LAST_RETRY
+        self._unwritten += 1
+        return min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** (self._unwritten - 1))
 
     def _judge(self, files: NodeFiles, verdict: Verdict) -> None:
         if verdict.trusted:
@@ -212,7 +223,8 @@ class Keeper:
         return True
 
 
-def _verdict(error: Exception) -> Verdict:
+def verdict_of(error: Exception) -> Verdict:
+    """What is to be said of one of NOT_WRITTEN."""
     match error:
         case ConflictError() | FlagConflictError():
             return Verdict(Reason.CONFLICT, str(error))
@@ -227,4 +239,6 @@ def _verdict(error: Exception) -> Verdict:
 
 
 def _text(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -90,8 +90,12 @@ async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
         logger.warning("containerd (%s): only its usual directory is searched", missing)
     else:
         await runtime.close()
-    places.survey()
     removed, failures = 0, list[Exception]()
+    try:
+        places.survey()
+    except OSError as error:  # what was found goes all the same
+        failures.append(error)
+        logger.error("not everything could be looked through: %s", error)  # noqa: TRY400
     for registry in sorted(places.registries):
         try:
             removed += places.remove(registry)

@@ -55,9 +55,18 @@ class Places:
         return self._literals.setdefault(path, LiteralPath(self.host_root, path, root))
 
     def survey(self) -> None:
-        """Read whose files there are, and clear away what a crash left. Raises OSError and ConfigFileError."""
-        for place in (*self.all, self.config_file):
-            place.survey()
+        """Read whose files there are, and clear away what a crash left, as far as that goes.
+
+        Raises OSError after the last, when there was one, and ConfigFileError.
+        """
+        failures = []
+        for place in (*self.all, *self._literals.values(), self.config_file):
+            try:
+                place.survey()
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         self._remove_unused()
 
     def remove(self, registry: str) -> int:

@@ -20,7 +20,7 @@ _LINKS = 40  # as many as Linux follows
 
 def on_host(host_root: Path, path: PurePosixPath) -> Path:
     """Where an absolute path of the node is for us, links resolved as the node resolves them: within its root."""
-    resolved: list[str] = []
+    at, resolved = str(host_root), list[str]()
     rest = list(reversed(path.parts[1:]))
     links = 0
     while rest:
@@ -29,17 +29,28 @@ def on_host(host_root: Path, path: PurePosixPath) -> Path:
             del resolved[-1:]
             continue
         try:
-            target = PurePosixPath(host_root.joinpath(*resolved, part).readlink())
+            target = os.readlink("/".join((at, *resolved, part)))  # noqa: PTH115  (for each of very many look-ups)
         except OSError:  # no link, or nothing at all: whoever opens it will see
             resolved.append(part)
             continue
         links += 1
         if links > _LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-        if target.is_absolute():
+        if target.startswith("/"):
             resolved = []
-        rest.extend(part for part in reversed(target.parts) if part != "/")
-    return host_root.joinpath(*resolved)
+        rest.extend(part for part in reversed(target.split("/")) if part not in ("", "."))
+    return Path(at, *resolved)
+
+
+@contextlib.contextmanager
+def of_node(path: PurePosixPath) -> Iterator[None]:
+    """Let an error of the file system name this path of the node, and not what we happened to open for it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not of the file system: its message is its own
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 @contextlib.contextmanager

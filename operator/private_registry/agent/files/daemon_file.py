@@ -84,7 +84,7 @@ class DaemonFile:
             return self.remove(registry)
         made.make(self._host_root, DIRECTORY)
         self.registries |= {registry}
-        with atomic.opened(self.here) as directory:
+        with atomic.of_node(DIRECTORY / NAME), atomic.opened(self.here) as directory:
             record, content = self._record(directory), self._read(directory)
             text = _text(content)
             try:
@@ -116,9 +116,8 @@ class DaemonFile:
 
         The last one leaves the bytes that were there before the first. Raises DaemonFileError and OSError.
         """
-        if registry not in self.registries:
-            return 0
-        writes = self._remove(registry)
+        with atomic.of_node(DIRECTORY / NAME):
+            writes = self._remove(registry)
         self.registries -= {registry}
         if not self.registries:  # also when the directory was made and nothing could be written into it
             made.unmake(self._host_root, DIRECTORY)

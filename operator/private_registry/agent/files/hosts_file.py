@@ -35,7 +35,11 @@ class HostsFile:
     def survey(self) -> None:
         """Read whose lines there are. Makes good what a crash left. Raises OSError."""
         self.registries = frozenset()
-        with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
+        with (
+            atomic.of_node(PATH),
+            contextlib.suppress(FileNotFoundError),
+            atomic.opened(self.here.parent) as directory,
+        ):
             atomic.discard_leftovers(directory)
             self._recover(directory)
             self.registries = etc_hosts.owners(self._read(directory))
@@ -52,7 +56,8 @@ class HostsFile:
 
         Raises ConflictError when somebody else's line gives one of them another address, and OSError.
         """
-        with atomic.opened(self.here.parent) as directory:
+        with atomic.of_node(PATH), atomic.opened(self.here.parent) as directory:
+            self._recover(directory)
             content = self._read(directory)
             if foreign := etc_hosts.foreign_address(content, alias):
                 name, address = foreign
@@ -63,7 +68,12 @@ class HostsFile:
     def remove(self, registry: str) -> int:
         """Take a registry's line out, if there is one; returns the number of writes. Raises OSError."""
         writes = 0
-        with contextlib.suppress(FileNotFoundError), atomic.opened(self.here.parent) as directory:
+        with (
+            atomic.of_node(PATH),
+            contextlib.suppress(FileNotFoundError),
+            atomic.opened(self.here.parent) as directory,
+        ):
+            self._recover(directory)
             writes = self._edit(directory, self._read(directory), registry, None)
         self.registries -= {registry}
         return writes
@@ -91,7 +101,12 @@ class HostsFile:
                 if error.errno not in (errno.EBUSY, errno.EXDEV):
                     raise
                 atomic.replace(directory, _COPY, b"%d\n%b%b" % (len(content), content, wanted))
-                self._write_in_place(directory, wanted)
+                try:
+                    self._write_in_place(directory, wanted)
+                except OSError:
+                    with contextlib.suppress(OSError):  # then the copy stays, and the next look finishes it
+                        self._write_in_place(directory, content)
+                    raise
                 atomic.discard(directory, aside)
         except OSError:
             atomic.discard(directory, aside)
@@ -118,8 +133,9 @@ class HostsFile:
         except FileNotFoundError:
             return
         length, _, both = copy.partition(b"\n")
-        old, new = both[: int(length)], both[int(length) :]
-        if etc_hosts.torn(self._read(directory), old, new):
+        at = int(length) if length.isdigit() else len(both)  # what is no copy of ours tells nothing
+        old, new = both[:at], both[at:]
+        if new and etc_hosts.torn(self._read(directory), old, new):
             self._write_in_place(directory, new)
         else:
             os.unlink(_COPY, dir_fd=directory)

@@ -26,12 +26,16 @@ class LiteralPath:
             return str(self._here.readlink()) == self._target
         return False
 
+    def survey(self) -> None:
+        """Clear away what a crash left. Raises OSError."""
+        made.tidy(self._host_root, self.path)
+
     def make(self) -> int:
         """Have it there; returns the number of writes. Raises ConflictError, NotVisibleError and OSError."""
         if self.exists():
             return 0
         made.make(self._host_root, self.path.parent)
-        with atomic.opened(self._here.parent) as parent:
+        with atomic.of_node(self.path), atomic.opened(self._here.parent) as parent:
             if atomic.exists(parent, self.path.name):
                 raise ConflictError(f"{self.path} is there, and the runtime takes its config_path for it: remove it")
             atomic.link(parent, self.path.name, self._target)
@@ -39,9 +43,12 @@ class LiteralPath:
 
     def remove(self) -> int:
         """Take it away with what it is in, if it is ours; returns the number of writes. Raises OSError."""
-        made.tidy(self._host_root, self.path)
         removed = 0
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), atomic.opened(self._here.parent) as parent:
+        with (
+            atomic.of_node(self.path),
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            atomic.opened(self._here.parent) as parent,
+        ):
             if self.exists() and made.NOTE in atomic.names(parent):
                 os.unlink(self.path.name, dir_fd=parent)
                 os.fsync(parent)

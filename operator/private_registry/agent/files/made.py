@@ -29,7 +29,7 @@ def make(host_root: Path, path: PurePosixPath) -> None:
     if len(path.parts) > 3 and path.parts[1] == "etc":
         make(host_root, path.parent)
     try:
-        with atomic.opened(here.parent) as parent:
+        with atomic.of_node(path), atomic.opened(here.parent) as parent:
             atomic.create_directory(parent, here.name, {NOTE: b""})
     except (FileNotFoundError, NotADirectoryError):
         raise NotVisibleError(f"{path.parent} does not exist, or is not mounted into the agent") from None
@@ -49,7 +49,11 @@ def unmake(host_root: Path, path: PurePosixPath) -> None:
     Then the same of the one that it is in. Raises OSError.
     """
     here = atomic.on_host(host_root, path)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), atomic.opened(here.parent) as parent:
+    with (
+        atomic.of_node(path),
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        atomic.opened(here.parent) as parent,
+    ):
         with atomic.subdirectory(parent, here.name) as directory:
             if directory is not None:
                 names = atomic.names(directory)

@@ -17,6 +17,8 @@ from private_registry.trust.entry import LIMIT
 from private_registry.trust.hosts_toml import CA_FILE, FILE
 from private_registry.trust.node_files import HostDirectory
 
+_BACKUP = "_backup"
+"""Where spegel puts all that it finds in a root, to bring it back when it goes itself: ours is not to come back."""
 _NAMES = (FILE, CA_FILE)  # in the order of removal: nobody is to find a hosts.toml without its CA
 
 
@@ -53,13 +55,15 @@ class Root:
     def survey(self) -> None:
         """Read which registries have files here, and clear away what a crash left. Raises OSError."""
         made.tidy(self._host_root, self.path)
-        with self._opened() as root:
+        with atomic.of_node(self.path), self._opened() as root, _backup(root) as backup:
             if root is not None:
                 atomic.discard_leftovers(root)
-            owners = _owners(root) if root is not None else {}
-        if not owners:
+            owners, put_aside = _owners(root), _owners(backup)
+            self.hosts = {owner: frozenset(owners.get(owner, ())) for owner in owners.keys() | put_aside.keys()}
+            if not self.hosts:
+                _remove_note(backup)
+        if not self.hosts:
             made.unmake(self._host_root, self.path)
-        self.hosts = {owner: frozenset(hosts) for owner, hosts in owners.items()}
 
     def keep(self, directories: Iterable[HostDirectory], registry: str) -> int:
         """Let a registry have these directories, as far as there is a file in them, and no others.
@@ -82,13 +86,15 @@ class Root:
         Raises ConflictError and HeldError with nothing changed, NotVisibleError, and OSError.
         """
         made.make(self._host_root, self.path)
-        with self._opened() as root:
+        with atomic.of_node(self.path / directory.host), self._opened() as root:
             if root is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
             self._refuse_shadow(root, directory)
             with self._host(root, directory.host) as found:
-                if found is not None and atomic.names(found):
-                    return self._repair(found, directory, registry)
+                if found is not None:
+                    atomic.discard_leftovers(found)
+                    if atomic.names(found):
+                        return self._repair(found, directory, registry)
             atomic.create_directory(root, directory.host, {file.name: file.content for file in directory.files})
             return len(directory.files)
 
@@ -98,11 +104,15 @@ class Root:
         Returns the number of files. Raises OSError.
         """
         removed, left = 0, False
-        with self._opened() as root:
+        with atomic.of_node(self.path), self._opened() as root, _backup(root) as backup:
             if root is not None:
-                owners = _owners(root)
+                owners, put_aside = _owners(root), _owners(backup)
                 removed = sum(self._remove(root, host, registry) for host in owners.get(registry, set()) - set(keep))
-                left = bool(keep) or bool(owners.keys() - {registry})
+                left = bool(keep) or bool((owners.keys() | put_aside.keys()) - {registry})
+            if backup is not None and not keep:
+                removed += sum(self._remove(backup, host, registry) for host in put_aside.get(registry, ()))
+            if not left:
+                _remove_note(backup)
         if not left:
             made.unmake(self._host_root, self.path)
         if keep:
@@ -165,7 +175,6 @@ class Root:
             )
         for name, content in contents.items():
             self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
-        atomic.discard_leftovers(found)
         writes = 0
         for name, content in wanted.items():
             if contents.get(name) != content:
@@ -198,8 +207,26 @@ def _contents(directory: int) -> dict[str, bytes | None]:
     return contents
 
 
-def _owners(root: int) -> dict[str, set[str]]:
+@contextlib.contextmanager
+def _backup(root: int | None) -> Iterator[int | None]:
+    if root is None:
+        yield None
+        return
+    with atomic.subdirectory(root, _BACKUP) as backup:
+        yield backup
+
+
+def _remove_note(backup: int | None) -> None:
+    """Of our having made the root, once nothing of ours is in it."""
+    if backup is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made.NOTE, dir_fd=backup)
+
+
+def _owners(root: int | None) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {}
+    if root is None:
+        return owners
     for name in atomic.names(root):
         with atomic.subdirectory(root, name) as directory:
             for content in _contents(directory).values() if directory is not None else ():

@@ -68,8 +68,8 @@ class Dockerd:
             connection.request("GET", "/info", headers={"Host": "docker"})
             answer = connection.getresponse()
             return docker.insecure_in_info(json.loads(answer.read()))
-        except (http.client.HTTPException, ValueError) as error:
-            raise OSError(str(error)) from None
+        except (http.client.HTTPException, ValueError, OSError) as error:
+            raise OSError(f"dockerd does not answer on {SOCKET}: {error}") from None
         finally:
             connection.close()
 
