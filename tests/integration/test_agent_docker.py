@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -230,6 +231,35 @@ async def test_what_somebody_takes_out_comes_back(world: DockerWorld) -> None:
             await world.withdraw(team)
             await world.until_gone(team.key)
         assert machine.daemon_json.read_bytes() == b'{"debug": false, "mtu": 1400}'
+
+
+async def test_a_directory_that_is_put_aside_is_filled_anew(world: DockerWorld) -> None:
+    """Somebody's set-up makes /etc/docker anew, and again: each time our hosts are in its daemon.json soon after."""
+    machine, team = world.node, serve(world, TLS_OFF)
+    etc_docker = machine.daemon_json.parent
+    asides = [etc_docker.with_name(f"docker.{number}") for number in range(2)]
+    with given(machine, b'{"debug": false}'):
+        with world.agent():
+            await world.publish(team)
+            await world.until_trusted(team)
+            for aside in asides:
+                etc_docker.rename(aside)
+                etc_docker.mkdir(exist_ok=True)
+                for own in aside.glob("key.json"):  # dockerd's
+                    shutil.copy2(own, etc_docker)
+                machine.daemon_json.write_bytes(b'{"mtu": 1400}')
+
+                async def is_back() -> bool:
+                    text = json.loads(machine.daemon_json.read_text())
+                    return text["mtu"] == 1400 and hosts(team) <= set(text.get("insecure-registries", ()))
+
+                await aeventually(is_back, within=5, what="our hosts are in the new file")
+                await world.until_trusted(team)
+            await world.withdraw(team)
+            await world.until_gone(team.key)
+        assert machine.insecure() == set()
+        for aside in asides:
+            shutil.rmtree(aside)
 
 
 async def test_clean_up_needs_nobody(world: DockerWorld) -> None:

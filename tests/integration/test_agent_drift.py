@@ -90,6 +90,28 @@ async def test_what_is_damaged_is_repaired(world: World, damage: Callable[[Path,
         await world.until_trusted(team)
 
 
+async def test_a_directory_that_is_put_aside_is_filled_anew(world: World) -> None:
+    """Nothing is deleted, and there is a moment with no directory at all; and what is new is watched like the old."""
+    team = world.serve()
+    containerd = world.node.certs_d.parent
+    asides = [containerd.with_name(f"containerd.{number}") for number in range(3)]
+    with world.agent():
+        await world.publish(team)
+        await world.until_trusted(team)
+        before = bytes_below(world.node.certs_d)
+        for aside in asides:
+            containerd.rename(aside)
+            containerd.mkdir(exist_ok=True)
+            shutil.copy(aside / "config.toml", containerd)
+
+            def repaired() -> bool:
+                return before.items() <= bytes_below(world.node.certs_d).items()
+
+            await asyncio.to_thread(eventually, repaired, within=REPAIRED_WITHIN, what="the files are there again")
+    for aside in asides:
+        shutil.rmtree(aside)
+
+
 async def test_a_line_in_etc_hosts_comes_back(world: World) -> None:
     """Somebody, or the node's own set-up, writes the file anew without it."""
     before = world.node.hosts.read_bytes()

@@ -74,6 +74,8 @@ class NodeLoop:
         self._keepers: dict[str, Keeper] = {}
         self._pulse = Pulse(_GATHER)
         self._refused_until = 0.0
+        self._watched = set[Path]()
+        """Directories, be they there or not."""
         self._containerd = _containerd(node, node_name)
         self._kinds = _kinds(node, self._containerd)
         self._management = self._containerd.management = Management(
@@ -127,7 +129,8 @@ class NodeLoop:
                     await self._learn_service_ranges()
                 self._assign(group)
             self._management.check()
-            watcher.watch(self._directories())
+            self._watched = self._directories()
+            watcher.watch(self._watched)
             await self._pulse.wait(max(0.0, reread_at - clock()))
 
     async def _survey(self) -> None:
@@ -293,6 +296,8 @@ class NodeLoop:
     def _changed_on_node(self, directory: Path, name: str) -> None:
         if name.startswith(TEMPORARY):
             return
+        if directory / name in self._watched:  # one that has come, gone or been swapped is to be watched as it is now
+            self._pulse.set()
         at = self._node.host_root
         for kind in self._kinds:
             if any(directory == on_host(at, sign.parent) and name in ("", sign.name) for sign in kind.signs):
@@ -304,11 +309,8 @@ class NodeLoop:
                 self._check(self._keepers_of(name))
             elif directory.parent == root:
                 self._check(self._keepers_of(directory.name))
-            elif directory == root.parent and name == root.name:
+            elif directory == root.parent and name in ("", root.name):
                 self._check(self._keepers)
-            else:
-                continue
-            self._pulse.set()  # directories that are new want to be watched
 
     def _keepers_of(self, name: str) -> Iterable[str]:
         """Those that a directory of the root matters to; all of them when it is not said which."""
