@@ -26,7 +26,7 @@ _UNPACK = """
   platform = "linux"
   snapshotter = "native"
 """
-_WITH_NODES_FILES = 'mount --bind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
+_WITH_NODES_FILES = 'mount --rbind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
 _WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
 
 

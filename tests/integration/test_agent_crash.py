@@ -1,16 +1,22 @@
 """An agent that is killed, restarted, or left alone: the same end, and silence once it is reached."""
 
 import asyncio
+import random
+import tomllib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from private_registry.trust import marker
+from tests.certificates import a_certificate
 from tests.cluster.processes import ControlPlane
 from tests.integration.agent_world import World
 from tests.trees import tree
 from tests.waiting import aeventually, eventually
 
 MANY = 20
+KILLS = 8
 
 
 @pytest.mark.parametrize("after", [1, 7, 25])
@@ -49,6 +55,43 @@ async def test_killed_in_the_middle_of_its_work_the_next_one_finishes_it(world: 
 
         await aeventually(nothing_listed, within=30, what="nothing is listed")
     assert tree(certs_d) == {}
+
+
+async def test_killed_again_and_again_while_entries_change(world: World) -> None:
+    """At whatever moment: pulls go on, every file is whole, the next agent goes on from there, and nothing is left."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance, clock = random.Random(seed), asyncio.get_running_loop().time
+    before, hosts_before = tree(world.node.certs_d), world.node.hosts.read_bytes()
+    team = world.serve()
+    other = world.serve("other", certified=["other.registries.svc"], server_name="other.registries.svc")
+    first, more = team.entry, a_certificate(["x"]).ca_pem
+    with world.agent():
+        for each in (team, other):
+            await world.publish(each)
+            await world.until_trusted(each)
+    agent = world.agent()
+    for _ in range(KILLS):
+        agent.process.start()
+        until = clock() + chance.uniform(0, 0.7)
+        while clock() < until:
+            hosts, bundle = first.hosts[: chance.randint(1, 3)], first.ca_bundle + chance.choice(["", more])
+            team.entry = replace(first, hosts=hosts, ca_bundle=bundle)
+            await world.publish(team)
+        agent.process.kill()
+        for toml in world.node.certs_d.glob("[!.]*/hosts.toml"):
+            assert tomllib.loads(toml.read_text())["ca"] == "ca.crt"
+            assert marker.owner(toml.with_name("ca.crt").read_bytes()) in (team.key, other.key)
+        for each in (team, other):
+            assert (await world.node.pull(f"{each.hosts[0]}/x:v1")).code == "NOT_FOUND"
+    with agent:
+        for each in (team, other):
+            await world.until_trusted(each)
+        for each in (team, other):
+            await world.withdraw(each)
+            await world.until_gone(each.key)
+    assert tree(world.node.certs_d) == before
+    assert world.node.hosts.read_bytes() == hosts_before
 
 
 async def test_steady_is_silent(world: World, control_plane: ControlPlane) -> None:
