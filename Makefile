@@ -34,6 +34,10 @@ check: venv ## Lint, types, import rules
 test: venv ## All checks and tests, on real parts and a real cluster
 	$(BIN)/python -m tests.suite
 
+.PHONY: test-runtimes
+test-runtimes: venv ## Of the tests, those of containerd, Docker, CRI-O and podman, and the matrix that they prove
+	$(BIN)/python -m tests.suite parts runtimes matrix
+
 .PHONY: demo
 demo: venv ## The main job, shown on a real cluster: [CONTEXT=... IMAGE=... [YES=1]]
 ifndef CONTEXT

@@ -2,6 +2,8 @@
 
     python -m tests.suite [STAGE ...]
 
+`runtimes` and `matrix` are on request alone (`make test-runtimes`): what they prove is part of `integration`.
+
 Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
 compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
 """
@@ -12,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest", "--durations=8", "--durations-min=2")
 
@@ -24,6 +27,13 @@ class Stage:
     command: tuple[str, ...]
 
 
+OF_RUNTIMES = tuple(
+    str(path)
+    for kind in ("agent", "containerd", "crio", "docker", "podman", "runtime")
+    for path in sorted(Path("tests/integration").glob(f"test_{kind}*.py"))
+)
+"""What an agent does with each runtime on a node, against the runtimes themselves."""
+
 STAGES = (
     (Stage("check", ("make", "--no-print-directory", "check")),),
     (Stage("unit", (*PYTEST, "tests/unit")),),
@@ -31,6 +41,10 @@ STAGES = (
     (Stage("contract", (*PYTEST, "tests/contract")),),
     (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
     (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
+)
+ON_REQUEST = (
+    (Stage("runtimes", (*PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py")),),
+    (Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix")),),
 )
 
 
@@ -50,7 +64,7 @@ def main() -> int:
     wanted = sys.argv[1:] or [stage.name for stages in STAGES for stage in stages]
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    for stages in STAGES:
+    for stages in (*STAGES, *ON_REQUEST):
         chosen = [stage for stage in stages if stage.name in wanted]
         outcomes += _run_together(chosen)
         if any(outcome.status for outcome in outcomes):
