@@ -72,6 +72,9 @@ class NodeLoop:
         self._health = health
         self._tools = Tools(node, reporter, health, self._may_undo, proof_interval)
         self._keepers: dict[str, Keeper] = {}
+        self._asked: tuple[object, ...] = ()
+        """Entries, labels and rules that the goals were read from: none of them changes with most pulses."""
+        self._goals: dict[str, NodeFiles | Undo] = {}
         self._pulse = Pulse(_GATHER)
         self._refused_until = 0.0
         self._watched = set[Path]()
@@ -168,7 +171,10 @@ class NodeLoop:
 
     def _assign(self, group: asyncio.TaskGroup) -> None:
         """Tell every keeper what is wanted, with keepers for whatever is or should be on this node."""
-        goals = self._goals()
+        asked = (dict(self._entries.objects), self._reporter.labels, self._rules)
+        if asked != self._asked:
+            self._asked, self._goals = asked, self._read_goals()
+        goals = self._goals
         known = self._node.registries | self._reporter.registries | self._keepers.keys()
         for registry in known | goals.keys():
             goal = goals.get(registry)
@@ -179,7 +185,7 @@ class NodeLoop:
                 self._health.expected(registry)
                 group.create_task(self._keep(keeper))
 
-    def _goals(self) -> dict[str, NodeFiles | Undo]:
+    def _read_goals(self) -> dict[str, NodeFiles | Undo]:
         """What the entries ask of this node. A registry that is not in it has no entry."""
         goals: dict[str, NodeFiles | Undo] = {}
         selected: list[tuple[str, entry.Entry]] = []

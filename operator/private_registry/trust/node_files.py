@@ -6,6 +6,7 @@ registry its own names, its own addresses of the Service range, and what the adm
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
 
 from private_registry.api import hosts
@@ -31,7 +32,7 @@ class HostDirectory:
     files: tuple[NodeFile, ...]
     """In the order in which they have to appear: whoever reads hosts.toml finds its CA."""
 
-    @property
+    @cached_property
     def shadow(self) -> str | None:
         """The directory that is preferred to this one, where both exist, by what reads hosts.toml."""
         name, colon, port = self.host.rpartition(":")
@@ -55,7 +56,7 @@ class NodeFiles:
     refusal: Verdict | None = None
     """Of a name that is left out, or, where there is no directory, of the entry as a whole."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the hosts, without port, that no DNS of the node knows."""
         parsed = [hosts.parse_host(directory.host) for directory in self.directories]

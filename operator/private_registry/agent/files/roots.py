@@ -71,11 +71,12 @@ class Root:
         Returns the number of writes. Raises what `apply` does.
         """
         wanted = [directory for directory in directories if directory.files]
-        writes = 0
-        for directory in wanted:
-            self.hosts[registry] = self.hosts.get(registry, frozenset()) | {directory.host}
-            writes += self.apply(directory, registry)
         hosts = frozenset(directory.host for directory in wanted)
+        writes = 0
+        if wanted:
+            self.hosts[registry] = self.hosts.get(registry, frozenset()) | hosts
+            with self._made() as root:
+                writes = sum(self._apply(root, directory, registry) for directory in wanted)
         if self.hosts.get(registry, frozenset()) - hosts:
             writes += self.remove(registry, keep=hosts)
         return writes
@@ -85,10 +86,11 @@ class Root:
 
         Raises ConflictError and HeldError with nothing changed, NotVisibleError, and OSError.
         """
-        made.make(self._host_root, self.path)
-        with atomic.of_node(self.path / directory.host), self._opened() as root:
-            if root is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        with self._made() as root:
+            return self._apply(root, directory, registry)
+
+    def _apply(self, root: int, directory: HostDirectory, registry: str) -> int:
+        with atomic.of_node(self.path / directory.host):
             self._refuse_shadow(root, directory)
             with self._host(root, directory.host) as found:
                 if found is not None:
@@ -141,6 +143,16 @@ class Root:
         return len(ours)
 
     @contextlib.contextmanager
+    def _made(self) -> Iterator[int]:
+        made.make(self._host_root, self.path)
+        with contextlib.ExitStack() as stack:
+            with atomic.of_node(self.path):
+                root = stack.enter_context(self._opened())
+                if root is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+            yield root
+
+    @contextlib.contextmanager
     def _opened(self) -> Iterator[int | None]:
         here = self.here
         with atomic.opened(here.parent) if here.parent.exists() else contextlib.nullcontext() as parent:
@@ -174,7 +186,8 @@ class Root:
                 f"{self.path / directory.host} has files of somebody else: remove it, or what writes it"
             )
         for name, content in contents.items():
-            self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
+            if content != wanted.get(name):
+                self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
         writes = 0
         for name, content in wanted.items():
             if contents.get(name) != content:
