@@ -54,6 +54,9 @@ soak: venv ## The long campaigns: 20 rollouts under 2,000 pulls
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
 
 .PHONY: bench
-bench: venv ## The figures of the README, on the cluster of make cluster (about 20 minutes)
+bench: venv ## The figures of the README, on the cluster of make cluster (about 45 minutes): [PART=agent needs none]
+	$(BIN)/python -m tests.cluster parts
+ifeq ($(filter agent%,$(PART)),)
 	$(BIN)/python -m tests.cluster up
-	PYTHONPATH=operator $(BIN)/python -m tests.bench
+endif
+	PYTHONPATH=operator $(BIN)/python -m tests.bench $(PART)

@@ -1,6 +1,7 @@
 """How a figure is taken: a clock that starts before a change and stops at the watch event that shows its effect."""
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +30,7 @@ class Figure:
 
     def row(self) -> str:
         mark = "" if self.met else " **missed**"
-        shown = f"{self.value:.1f}" if self.unit == "s" else f"{self.value:.0f}"
+        shown = f"{self.value:.1f}" if self.unit in {"s", "mCPU"} else f"{self.value:.0f}"
         return f"| {self.name} | ≤ {self.bar:g} {self.unit} | {shown} {self.unit}{mark} | {self.detail} |"
 
 
@@ -37,6 +38,13 @@ def seconds(name: str, values: Sequence[float], bar: float) -> Figure:
     """The median of several times, with their range."""
     spread = f"median of {len(values)}, {min(values):.1f} to {max(values):.1f}"
     return Figure(name, statistics.median(values), bar, "s", spread)
+
+
+def worst_seconds(name: str, values: Sequence[float], bar: float) -> Figure:
+    """The time that 99 of 100 do not exceed, with the median and the longest."""
+    p99 = sorted(values)[math.ceil(len(values) * 0.99) - 1]
+    detail = f"p99 of {len(values)}; median {statistics.median(values):.2f} s, longest {max(values):.2f} s"
+    return Figure(name, p99, bar, "s", detail)
 
 
 async def until(

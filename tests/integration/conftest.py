@@ -1,7 +1,7 @@
 """What the integration tests share: one real control plane for all of them, and a client of it for each."""
 
+import contextlib
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import pytest_asyncio
 
 from private_registry.kube.client import Kube
 from private_registry.kube.login import Credentials
+from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane
 from tests.integration.agent_node import NodeContainerd
 from tests.integration.agent_world import World
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("nodetrusts", "privateregistries")
 SERVICE_CIDR = "127.96.0.0/16,fd00:96::/112"
 """The addresses of the first range are all on loopback: a registry can listen on one without further ado."""
 
@@ -22,20 +24,17 @@ SERVICE_CIDR = "127.96.0.0/16,fd00:96::/112"
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server with our two kinds of objects."""
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), service_cidr=SERVICE_CIDR) as running:
-        kubectl = [str(running.kubectl), f"--kubeconfig={running.kubeconfig}"]
-        subprocess.run(
-            [
-                *kubectl,
-                "apply",
-                "-f",
-                ROOT / "crds" / "nodetrusts.yaml",
-                "-f",
-                ROOT / "crds" / "privateregistries.yaml",
-            ],
-            check=True,
-        )
-        subprocess.run([*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], check=True)
+    with api_server(tmp_path_factory.mktemp("control-plane")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def api_server(directory: Path) -> Iterator[ControlPlane]:
+    """An API server that knows our two kinds of objects, for whoever is no test."""
+    with ControlPlane(directory, service_cidr=SERVICE_CIDR) as running:
+        kubectl = (running.kubectl, f"--kubeconfig={running.kubeconfig}")
+        output(*kubectl, "apply", *(f"--filename={ROOT / 'crds' / name}.yaml" for name in KINDS))
+        output(*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield running
 
 

@@ -13,10 +13,13 @@ KIND = "application/vnd.oci.image"
 
 
 async def push(url: str, repository: str) -> None:
-    """Put an image of one layer into the registry at `url`, as `repository:v1`. No certificate is verified."""
+    """Put an image of one layer into the registry at `url`, as `repository:v1`. No certificate is verified.
+
+    No two repositories have a blob in common: whoever pulls has to fetch it.
+    """
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("hello"))
+        tar.addfile(tarfile.TarInfo(repository))
     layer = content.getvalue()
     diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
     config = json.dumps(

@@ -12,10 +12,11 @@ from typing import Any, Self
 from tests.cluster import versions
 from tests.cluster.processes.process import Process, free_port, program
 
+ADMIN = "admin"
 ADMIN_TOKEN = "admin-of-a-test"
 CONTROLLERS_TOKEN = "controllers-of-a-test"
 TOKENS = f"""\
-{ADMIN_TOKEN},admin,admin,"system:masters"
+{ADMIN_TOKEN},{ADMIN},{ADMIN},"system:masters"
 {CONTROLLERS_TOKEN},system:kube-controller-manager,controllers
 """
 AUDIT_POLICY = {
