@@ -23,7 +23,7 @@ class DropIns:
     def __init__(self, host_root: Path, changed: Callable[[], None]) -> None:
         """`changed` is called after each write; its OSError is passed on."""
         self._host_root = host_root
-        self._changed = changed
+        self.changed = changed
         self.registries: frozenset[str] = frozenset()
         """Those that have a file, as of the last survey and our own changes since."""
 
@@ -81,7 +81,7 @@ class DropIns:
 
     def _tell(self, directory: int) -> None:
         if atomic.exists(directory, _UNTOLD):
-            self._changed()
+            self.changed()
             os.unlink(_UNTOLD, dir_fd=directory)
             os.fsync(directory)
 

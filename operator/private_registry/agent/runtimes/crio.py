@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
@@ -20,13 +21,35 @@ from private_registry.trust.reasons import Reason, Verdict
 ROOT = PurePosixPath("/etc/containers/certs.d")
 SOCKET = PurePosixPath("/run/crio/crio.sock")
 
+_HINT = (
+    "at a reload CRI-O stops at the first thing that is wrong in any of its files: see its log (journalctl -u crio) "
+    "and correct that"
+)
+_QUESTION = b"GET / HTTP/1.1\r\nHost: crio\r\nConnection: close\r\n\r\n"
+_ANSWER_WITHIN = 2.0
+
 
 def reload(host_root: Path) -> None:
     """Have the node's CRI-O, if it runs, read its drop-ins again; certificates it reads for each pull."""
     with contextlib.suppress(RuntimeMissingError, ProcessLookupError):
         _, pid = listener(host_root, SOCKET, "crio")
-        if pid > 1:  # 0: it is in another process namespace
+        if pid > 1 and _serves(host_root):  # 0: it is in another process namespace
             os.kill(pid, signal.SIGHUP)
+
+
+def _serves(host_root: Path) -> bool:
+    """Whether it has come as far as to answer, whatever that is.
+
+    It listens before it has a handler for SIGHUP, which would end it until then, and serves when it has one.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_ANSWER_WITHIN)
+        try:
+            client.connect(str(on_host(host_root, SOCKET)))
+            client.sendall(_QUESTION)
+            return bool(client.recv(1))
+        except OSError:
+            return False
 
 
 class Crio:
@@ -43,6 +66,7 @@ class Crio:
         self.root = root
         self._cri = cri
         self._drop_ins = drop_ins
+        self._is_unread = False
 
     def names(self, files: NodeFiles) -> Collection[str]:
         return files.names
@@ -51,10 +75,19 @@ class Crio:
         return files.certificates
 
     def apply(self, files: NodeFiles) -> int:
-        return self._drop_ins.apply(files.registry, registries_conf.render(files))
+        # Whether it was told of a file that is right already, nobody knows: an agent may have been ended in between.
+        # It is asked, and told again once it was seen not to go by it.
+        writes = self._drop_ins.apply(files.registry, registries_conf.render(files))
+        if self._is_unread and not writes:
+            self._drop_ins.changed()
+        self._is_unread = False
+        return writes
 
     async def prove(self, files: NodeFiles) -> Verdict:
-        return await prove_by_cri(self._cri, files.certificates, setting=f"{self._drop_ins.path} and /etc/hosts")
+        setting = f"{self._drop_ins.path} and /etc/hosts"
+        verdict = await prove_by_cri(self._cri, files.certificates, setting=setting, hint=_HINT)
+        self._is_unread |= verdict.reason is Reason.NOT_HONOURED
+        return verdict
 
     async def close(self) -> None:
         await self._cri.close()

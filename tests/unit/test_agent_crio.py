@@ -1,0 +1,76 @@
+"""CRI-O as the agent tells it of registries: by files, and by a signal when they changed or were not read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from private_registry.agent.cri.client import Answer, Cri
+from private_registry.agent.files.drop_ins import DropIns
+from private_registry.agent.files.roots import Root
+from private_registry.agent.runtimes import crio
+from private_registry.trust.node_files import NodeFiles
+from private_registry.trust.reasons import Reason
+from tests.unit.test_trust_node_files import PLAIN, an_entry, files
+
+HOST = "team.registries.svc:5000"
+NOT_THERE = f"reading manifest 0a1b in {HOST}/privateregistry/probe: manifest unknown"
+NOT_READ = (
+    f"initializing source docker://{HOST}/privateregistry/probe:0a1b: pinging container registry {HOST}: "
+    f'Get "https://{HOST}/v2/": http: server gave HTTP response to HTTPS client'
+)
+
+
+class Answering(Cri):
+    """Answers to pulls, one after the other."""
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self._answers = iter(answers)
+
+    async def pull(self, image: str) -> Answer:
+        return Answer("UNKNOWN", next(self._answers))
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """How often CRI-O was told to read its drop-ins."""
+    return []
+
+
+@pytest.fixture
+def drop_ins(tmp_path: Path, told: list[str]) -> DropIns:
+    (tmp_path / "etc").mkdir()
+    return DropIns(tmp_path, lambda: told.append("changed"))
+
+
+def a_crio(drop_ins: DropIns, tmp_path: Path, *answers: str) -> crio.Crio:
+    root = Root(tmp_path, crio.ROOT)
+    return crio.Crio(Answering(answers), identity=(1, 1), version="1.34.0", root=root, drop_ins=drop_ins)
+
+
+def wanted() -> NodeFiles:
+    return files(an_entry(hosts=(HOST,), **PLAIN))
+
+
+async def test_it_is_told_again_of_what_it_has_not_read(drop_ins: DropIns, told: list[str], tmp_path: Path) -> None:
+    """An agent may be ended after it wrote and before it told: the next one sees it by the proof."""
+    a_crio(drop_ins, tmp_path).apply(wanted())
+    told.clear()
+    after = a_crio(drop_ins, tmp_path, NOT_READ, NOT_THERE)
+    assert (after.apply(wanted()), told) == (0, [])
+    verdict = await after.prove(wanted())
+    assert verdict.reason is Reason.NOT_HONOURED
+    assert "journalctl -u crio" in verdict.message
+    assert (after.apply(wanted()), len(told)) == (0, 1)
+    assert (await after.prove(wanted())).trusted
+    assert (after.apply(wanted()), len(told)) == (0, 1)
+
+
+async def test_it_is_not_told_of_what_no_reload_mends(drop_ins: DropIns, told: list[str], tmp_path: Path) -> None:
+    """A registry that is down is no reason to have it read anything."""
+    down = f'pinging container registry {HOST}: Get "http://{HOST}/v2/": dial tcp 10.96.12.34:5000: connection refused'
+    runtime = a_crio(drop_ins, tmp_path, down)
+    runtime.apply(wanted())
+    assert (await runtime.prove(wanted())).reason is Reason.UNREACHABLE
+    runtime.apply(wanted())
+    assert len(told) == 1
