@@ -1,15 +1,18 @@
-"""Machines of their own to test on: an operating system in which a person works, and one with a Docker Engine."""
+"""Machines of their own to test on: an operating system in which a person works, with or without a daemon."""
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlencode
 
 from tests.cluster.built import rootfs
 from tests.cluster.commands import CommandError, output
@@ -127,3 +130,55 @@ class DockerHost(Machine):
     def _remove_bridge(self) -> None:
         with contextlib.suppress(CommandError):
             output("ip", "link", "delete", self._bridge)
+
+
+class PodmanHost(Machine):
+    """A machine with podman's service, where CRI-O's would be: on its socket.
+
+    It is of the same family: it reads registries.conf and the drop-ins by the same library, keeps what it has read,
+    and reads them again at SIGHUP. Pulls are asked for in words of its own.
+    """
+
+    def __init__(self, directory: Path, *, debian: str) -> None:
+        """Describe it; nothing is started."""
+        super().__init__(debian)
+        self.drop_ins = self.etc / "containers/registries.conf.d"
+        self._socket = self.host_root / "run/crio/crio.sock"
+        self._socket.parent.mkdir()
+        options = ("--log-level=debug", "--root=/tmp/root", "--runroot=/tmp/run", "--storage-driver=vfs")
+        service = ("system", "service", "--time=0", "unix:///run/crio/crio.sock")
+        self.process = Process(
+            self._on_it("podman", *options, *service),
+            log=directory / "podman.log",
+            ready=lambda: self._ask("GET", "/_ping"),
+            env=_PATH,
+        )
+
+    def pull(self, image: str) -> str:
+        """Have it pull an image; returns what went wrong, nothing if nothing did."""
+        query = urlencode({"reference": image, "quiet": "true", "policy": "always"})
+        answers = self._ask("POST", f"/v4.0.0/libpod/images/pull?{query}").splitlines()
+        last: dict[str, Any] = json.loads(answers[-1])
+        return str(last.get("error") or last.get("message") or "")
+
+    def reads(self) -> int:
+        """How often it was told to read its files."""
+        return self.process.log.read_text().count("waiting for SIGHUP") - 1
+
+    def _ask(self, method: str, path: str) -> str:
+        connection = http.client.HTTPConnection("podman", timeout=60)
+        with socket.socket(socket.AF_UNIX) as connection.sock:
+            connection.sock.settimeout(connection.timeout)
+            connection.sock.connect(str(self._socket))
+            connection.request(method, path)
+            return connection.getresponse().read().decode()
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop()
+        super().__exit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""What each answer of a runtime is worth. The texts are the runtimes' own, from containerd 1.6 to 2.3."""
+"""What each answer of a runtime is worth. The texts are the runtimes' own, from containerd 1.6 to 2.4, and podman's."""
 
 import pytest
 
@@ -6,6 +6,9 @@ from private_registry.trust import proof
 from private_registry.trust.reasons import Reason
 
 SERVER = "https://10.96.12.34:5000"
+FAMILY = "initializing source docker://team.registries.svc:5000/privateregistry/probe:0a1b"
+"""How CRI-O and podman begin."""
+READING = f"{FAMILY}: reading manifest 0a1b in team.registries.svc:5000/privateregistry/probe"
 HEAD = f'failed to do request: Head "{SERVER}/v2/privateregistry/probe/manifests/0a1b?ns=team.registries.svc%3A5000"'
 
 
@@ -28,6 +31,15 @@ HEAD = f'failed to do request: Head "{SERVER}/v2/privateregistry/probe/manifests
             "pull access denied, repository does not exist: insufficient_scope: authorization failed",
             Reason.TRUSTED,
         ),
+        ("UNKNOWN", f"{READING}: manifest unknown", Reason.TRUSTED),
+        ("UNKNOWN", f"{READING}: unauthorized: authentication required", Reason.TRUSTED),
+        ("UNKNOWN", f"{READING}: authentication required", Reason.TRUSTED),
+        (
+            "UNKNOWN",
+            f'{FAMILY}: Get "{SERVER}/v2/": proxyconnect tcp: Proxy Authentication Required',
+            Reason.PROOF_FAILED,
+        ),
+        ("UNKNOWN", f"{FAMILY}: registry *.registries.svc is blocked in /etc/containers/x.conf", Reason.NOT_HONOURED),
         ("UNKNOWN", "dial tcp: lookup team.registries.svc on 10.0.0.2:53: no such host", Reason.NOT_HONOURED),
         ("UNKNOWN", "dial tcp: lookup team.registries.svc: i/o timeout", Reason.NOT_HONOURED),
         ("UNKNOWN", "dial tcp: lookup team.registries.svc: server misbehaving", Reason.NOT_HONOURED),

@@ -1,7 +1,8 @@
 """What the runtime's answer proves, when it is asked for an image that cannot exist.
 
 *Not found* and *unauthorized* are the registry's own words: they came through the name, the network and the
-certificate. The texts are those of containerd 1.6 to 2.3, Docker Engine 20.10 and later, and CRI-O.
+certificate. The texts are those of containerd 1.6 to 2.4, Docker Engine 20.10 and later, and the library that CRI-O and
+podman share.
 """
 
 import re
@@ -12,8 +13,9 @@ REPOSITORY = "privateregistry/probe"
 
 _NOT_FOUND = re.compile(r"manifest unknown|name unknown|repository does not exist", re.IGNORECASE)
 _LOOKUP = re.compile(r"no such host|\blookup \S+|server misbehaving", re.IGNORECASE)
+_BLOCKED = re.compile(r"registry \S+ is blocked")  # by a table of somebody else's: ours is for the very host, and wins
 _UNAUTHORIZED = re.compile(
-    r"401 Unauthorized|authorization failed|no basic auth credentials|unauthorized: authentication required",
+    r"401 Unauthorized|authorization failed|no basic auth credentials|: authentication required",
     re.IGNORECASE,
 )
 _CERTIFICATE = re.compile(r"x509:|tls: |certificate", re.IGNORECASE)
@@ -42,7 +44,7 @@ def classify(code: str, details: str, *, server: str, setting: str = "the hosts.
         fix = "see the runtime's log on the node; its CRI plugin must be loaded"
         return Verdict(Reason.RUNTIME_UNAVAILABLE, f"the runtime does not serve the CRI: {said}; {fix}")
     asked = _URL.search(details)
-    if _LOOKUP.search(details) or (asked and asked.group(1) != server):
+    if _LOOKUP.search(details) or _BLOCKED.search(details) or (asked and asked.group(1) != server):
         cause = hint or "it may have been started with another config_path than its configuration has now: restart it"
         return Verdict(Reason.NOT_HONOURED, f"the runtime does not use {setting} for this name: {said}; {cause}")
     if _PLAIN.search(details):

@@ -15,7 +15,8 @@ from tests.cluster.processes.process import Process, free_port, program
 class RegistryServer:
     """distribution on a free port of `address`, with its data below `directory`.
 
-    `tls` is (certificate, key), two PEM files. `port` asks for a certain port.
+    `tls` is (certificate, key), two PEM files. `port` asks for a certain port. `asks`: everybody for a
+    password.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class RegistryServer:
         address: str = "127.0.0.1",
         port: int | None = None,
         delete_enabled: bool = True,
+        asks: bool = False,
         version: str = versions.REGISTRY,
     ) -> None:
         """Write the configuration; nothing is started."""
@@ -40,7 +42,9 @@ class RegistryServer:
             http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
         storage = {"filesystem": {"rootdirectory": str(self.data)}, "delete": {"enabled": delete_enabled}}
         directory.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": http}, indent=1))
+        # Where there is no such file, distribution makes one, for somebody whom nobody knows.
+        auth = {"auth": {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}} if asks else {}
+        self.config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": http, **auth}, indent=1))
         self.process = Process(
             [program(f"registry-{version}", "registry"), "serve", self.config],
             log=directory / "registry.log",
@@ -50,8 +54,12 @@ class RegistryServer:
 
     def _answers(self) -> bool:
         unverified = ssl._create_unverified_context()
-        with urllib.request.urlopen(f"{self.url}/v2/", context=unverified, timeout=5) as answer:
-            return bool(answer.status == 200)
+        try:
+            with urllib.request.urlopen(f"{self.url}/v2/", context=unverified, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code == 401
 
     def start(self) -> None:
         """Start it and wait until `/v2/` answers. Raises NotReadyError."""
