@@ -30,7 +30,7 @@ from tests.integration.machine import PodmanHost
 from tests.integration.pushing import push
 from tests.trees import tree
 from tests.unit.test_trust_node_files import PLAIN, an_entry
-from tests.waiting import aeventually, eventually
+from tests.waiting import aeventually
 
 ADDRESS = "127.96.254.8"
 NAMES = ("team.registries.svc", "team.registries.svc.cluster.local")
@@ -234,18 +234,3 @@ async def test_a_broken_file_of_somebody_else(machine: PodmanHost, tmp_path: Pat
             broken.unlink()
             await until_judged(machine, wanted, Reason.TRUSTED)
             await node.remove(entry.registry)
-
-
-def test_a_daemon_that_starts_is_left_alone(machine: PodmanHost) -> None:
-    """It listens before it minds SIGHUP, which would end it: it is told once it serves."""
-    machine.process.stop()
-    reads = machine.reads()
-    machine.process.spawn()
-
-    def was_told() -> bool:
-        crio.reload(machine.host_root)
-        assert machine.process.pid
-        return machine.reads() > reads + 1
-
-    eventually(was_told, within=20, every=0.001, what="it has read its files again")
-    machine.process.wait_ready()

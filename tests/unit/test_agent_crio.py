@@ -1,6 +1,10 @@
 """CRI-O as the agent tells it of registries: by files, and by a signal when they changed or were not read."""
 
-from collections.abc import Sequence
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,46 @@ async def test_it_is_not_told_of_what_no_reload_mends(drop_ins: DropIns, told: l
     assert (await runtime.prove(wanted())).reason is Reason.UNREACHABLE
     runtime.apply(wanted())
     assert len(told) == 1
+
+
+@pytest.fixture
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, socket.socket]]:
+    """The root of a node where this process listens as CRI-O would."""
+    host_root = tmp_path_factory.mktemp("n")
+    (host_root / "run/crio").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(host_root / "run/crio/crio.sock"))
+        server.listen()
+        yield host_root, server
+
+
+@pytest.fixture
+def signals() -> Iterator[list[int]]:
+    """Those to reload that this process was sent."""
+    sent: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: sent.append(number))
+    yield sent
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_one_that_starts_is_left_alone(
+    listening: tuple[Path, socket.socket], signals: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CRI-O listens before it minds SIGHUP, which would end it until then; it minds it once it serves."""
+    host_root, server = listening
+    monkeypatch.setattr(crio, "_ANSWER_WITHIN", 0.1)
+    crio.reload(host_root)
+    assert signals == []
+
+    def serve() -> None:
+        for _ in range(4):  # each time it is looked who listens, too
+            # Who asked before has gone.
+            with contextlib.suppress(BrokenPipeError), server.accept()[0] as client:
+                if client.recv(1024):
+                    client.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    crio.reload(host_root)
+    serving.join()
+    assert signals == [signal.SIGHUP]
