@@ -22,8 +22,8 @@ ROOT = PurePosixPath("/etc/containers/certs.d")
 SOCKET = PurePosixPath("/run/crio/crio.sock")
 
 _HINT = (
-    "at a reload CRI-O stops at the first thing that is wrong in any of its files: see its log (journalctl -u crio) "
-    "and correct that"
+    "at a reload CRI-O stops at the first thing that is wrong in any of its files: see its log (journalctl -u crio), "
+    "correct that, and systemctl reload crio"
 )
 _QUESTION = b"GET / HTTP/1.1\r\nHost: crio\r\nConnection: close\r\n\r\n"
 _ANSWER_WITHIN = 2.0
@@ -66,6 +66,7 @@ class Crio:
         self.root = root
         self._cri = cri
         self._drop_ins = drop_ins
+        self._is_told = False
         self._is_unread = False
 
     def names(self, files: NodeFiles) -> Collection[str]:
@@ -75,12 +76,13 @@ class Crio:
         return files.certificates
 
     def apply(self, files: NodeFiles) -> int:
-        # Whether it was told of a file that is right already, nobody knows: an agent may have been ended in between.
-        # It is asked, and told again once it was seen not to go by it.
+        # An agent before this one may have been ended when it had written, and had not told: nobody knows. So it is
+        # asked, and told once if it does not go by what is right already; that goes for all files that are there.
         writes = self._drop_ins.apply(files.registry, registries_conf.render(files))
-        if self._is_unread and not writes:
+        if self._is_unread and not self._is_told and not writes:
             self._drop_ins.changed()
-        self._is_unread = False
+            self._is_told = True
+        self._is_told |= writes > 0
         return writes
 
     async def prove(self, files: NodeFiles) -> Verdict:
