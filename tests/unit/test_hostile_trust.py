@@ -15,6 +15,7 @@ from private_registry.agent.runtimes.crio import ROOT as CRIO_ROOT
 from private_registry.agent.runtimes.crio import Crio
 from private_registry.agent.runtimes.docker import ROOT as DOCKER_ROOT
 from private_registry.agent.runtimes.docker import Docker
+from private_registry.agent.runtimes.managed import Process
 from private_registry.trust import containerd, docker, entry, node_files, registries_conf
 from private_registry.trust.entry import Entry, EntryInvalidError
 from private_registry.trust.node_files import NodeFiles
@@ -127,7 +128,8 @@ async def node(host_root: Path, tmp_path: Path) -> Any:
     places, nowhere = node.places, tmp_path / "run/nobody.sock"
     lookup = containerd.Lookup(str(containerd.DEFAULT_ROOT), containerd.DEFAULT_ROOT)
     root = places.root(Containerd.name, containerd.DEFAULT_ROOT)
-    await node.adopt(Containerd(Cri(nowhere), identity=(0, 0), version="2.2.7", lookup=lookup, root=root, literal=None))
+    process = Process(0, "", "2.2.7", lookup)
+    await node.adopt(Containerd(Cri(nowhere), identity=(0, 0), process=process, root=root, literal=None))
     root = places.root(Docker.name, DOCKER_ROOT)
     await node.adopt(Docker(places.dockerd, identity=(0, ""), version="26", root=root, daemon_file=places.daemon_file))
     root = places.root(Crio.name, CRIO_ROOT)

@@ -18,6 +18,7 @@ from private_registry.agent.runtimes.containerd import Containerd
 from private_registry.agent.runtimes.crio import Crio
 from private_registry.agent.runtimes.docker import Docker
 from private_registry.agent.runtimes.dockerd import Dockerd
+from private_registry.agent.runtimes.managed import Process
 from private_registry.agent.runtimes.runtime import RuntimeMissingError
 from private_registry.trust import docker, node_files
 from private_registry.trust.containerd import BUILT_IN, DEFAULT_ROOT, Lookup
@@ -140,13 +141,12 @@ class WholeNode:
         node = Node(self.host_root, wrote=lambda _: None)
         at, cri = node.places, cast("Cri", NoCri())
         lookup = Lookup(BUILT_IN, DEFAULT_ROOT, literal=LITERAL)
+        process = Process(1, "boot/1/1", "2.2.9", lookup)
         literal = at.literal(LITERAL, DEFAULT_ROOT)
         root, docker_root, crio_root = at.roots
         try:
             await node.survey()
-            await node.adopt(
-                Misreading(cri, identity=(1, 1), version="2.2.9", lookup=lookup, root=root, literal=literal)
-            )
+            await node.adopt(Misreading(cri, identity=(1, 1), process=process, root=root, literal=literal))
             await node.adopt(
                 Docker(self.engine, identity=(1, "1"), version="26", root=docker_root, daemon_file=at.daemon_file)
             )

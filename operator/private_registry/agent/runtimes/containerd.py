@@ -33,11 +33,11 @@ class Containerd:
         process: Process,
         root: Root | None,
         literal: LiteralPath | None,
-        unset: Callable[[], Verdict | None],
+        unset: Callable[[], Verdict | None] | None = None,
     ) -> None:
         """`root` and `literal` are the writers of the directories that it reads.
 
-        `unset`: why it reads none at present; None: it does.
+        `unset` tells why it reads none at present, where that may change while it runs.
         """
         lookup = process.lookup
         self.identity = identity
@@ -48,7 +48,7 @@ class Containerd:
         self.sure = bool(root) or (lookup.verdict is not None and lookup.verdict.reason is Reason.CONFIG_PATH_UNSET)
         self.literal = literal
         self._is_misread = False
-        self._unset = unset
+        self._unset = unset or (lambda: lookup.verdict)
         self._cri = cri
 
     def names(self, files: NodeFiles) -> Collection[str]:
@@ -132,7 +132,7 @@ class ContainerdKind:
             process=process,
             root=self._root(root) if root else None,
             literal=self._literal(lookup.literal, root) if lookup.literal and root else None,
-            unset=partial(management.verdict, lookup) if management and is_managed else lambda: lookup.verdict,
+            unset=partial(management.verdict, lookup) if management and is_managed else None,
         )
 
 
