@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-STEPS = ("open", "mkdir", "symlink", "rename", "unlink", "rmdir", "fchmod", "chown", "ftruncate", "kill")
+STEPS = ("open", "mkdir", "symlink", "rename", "unlink", "rmdir", "fchmod", "chown", "utime", "ftruncate", "kill")
 """The calls of `os` that read or change a file system, or tell somebody to; `fsync`, `write` and `pwrite` as well."""
 
 

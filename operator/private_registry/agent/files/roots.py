@@ -186,7 +186,7 @@ class Root:
                 f"{self.path / directory.host} has files of somebody else: remove it, or what writes it"
             )
         for name, content in contents.items():
-            if content != wanted.get(name):
+            if content is None or content != wanted.get(name):
                 self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
         writes = 0
         for name, content in wanted.items():
