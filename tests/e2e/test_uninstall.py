@@ -15,7 +15,8 @@ from tests.story import ROOT, Story
 from tests.waiting import eventually
 
 PARTS = tuple(
-    f"--filename={ROOT / 'manifests' / part}.yaml" for part in ("operator", "agents", "rbac", "policies", "namespaces")
+    f"--filename={ROOT / 'manifests' / part}.yaml"
+    for part in ("operator", "agents/daemonset", "rbac", "policies", "namespaces")
 )
 
 

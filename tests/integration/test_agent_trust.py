@@ -190,8 +190,8 @@ class TestReasons:
         ("changes", "saying"),
         [
             pytest.param({"formatVersion": 2}, "this agent reads 1: update it", id="newer format"),
-            pytest.param({"mirrors": []}, "unknown or missing: mirrors", id="a field more"),
-            pytest.param({"serverName": None}, "unknown or missing: serverName", id="a field less"),
+            pytest.param({"mirrors": []}, "unknown or missing: 'mirrors'", id="a field more"),
+            pytest.param({"serverName": None}, "unknown or missing: 'serverName'", id="a field less"),
         ],
     )
     async def test_an_entry_of_another_version_leaves_what_is_there(
