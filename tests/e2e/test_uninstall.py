@@ -14,10 +14,8 @@ from tests.kubectl import AGENTS, OPERATOR, Kubectl
 from tests.story import ROOT, Story
 from tests.waiting import eventually
 
-PARTS = tuple(
-    f"--filename={ROOT / 'manifests' / part}.yaml"
-    for part in ("operator", "agents/daemonset", "rbac", "policies", "namespaces")
-)
+_NAMES = ("operator", "agents/daemonset", "rbac", "policies", "namespaces")
+PARTS = tuple(f"--filename={ROOT / 'manifests' / name}.yaml" for name in _NAMES)
 
 
 @pytest.fixture(scope="module")
