@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from private_registry.agent.files import atomic
 from private_registry.agent.files.daemon_file import DaemonFile, DaemonFileError
 from tests.killing import Crash, killed_at
 from tests.trees import tree
@@ -34,6 +36,12 @@ class Docker:
         self.reload()
         self.forgotten.append(set(hosts))
         assert not set(self.live) & set(hosts), "it would have waited in vain"
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is one that somebody has only just emptied."""
+    monkeypatch.setattr(atomic, "_SETTLES_WITHIN", 0.0)
 
 
 @pytest.fixture
@@ -165,3 +173,22 @@ def test_killed_at_any_step_the_next_start_finishes_it(etc: Path, docker: Docker
         for registry in after.registries:
             after.remove(registry)
         assert (content(etc), docker.live) == (at_first, []), step
+
+
+def test_a_file_that_is_just_being_written(
+    etc: Path, docker: Docker, daemon_file: DaemonFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has emptied it to write it anew loses nothing: the agent waits until it has settled."""
+    monkeypatch.setattr(atomic, "_SETTLES_WITHIN", 1.0)
+    docker.path.parent.mkdir()
+    with docker.path.open("w") as file:
+        with pytest.raises(OSError, match=r"daemon\.json was emptied a moment ago"):
+            daemon_file.apply(TEAM, HOSTS)
+        file.write('{"debug": true}')
+    assert daemon_file.apply(TEAM, HOSTS) == 1
+    assert json.loads(docker.path.read_text()) == {"debug": True, "insecure-registries": HOSTS}
+    daemon_file.remove(TEAM)
+    assert docker.path.read_text() == '{"debug": true}'
+    docker.path.write_bytes(b"")
+    os.utime(docker.path, (1, 1))
+    assert daemon_file.apply(TEAM, HOSTS) == 1

@@ -79,6 +79,7 @@ def test_a_write_in_place_that_was_cut_off_is_finished(tmp_path: Path, mounted: 
     copy = mounted.with_name(".private-registry-operator-hosts")
     copy.write_bytes(b"%d\n" % len(BEFORE) + BEFORE + after)
     mounted.write_bytes(after[:cut] + BEFORE[cut:] if cut else b"")
+    os.utime(mounted, (1, 1))
     hosts_file = HostsFile(tmp_path)
     hosts_file.survey()
     assert hosts_file.registries == {TEAM}
@@ -153,6 +154,16 @@ def test_somebody_elses_line_for_the_name_is_a_conflict(tmp_path: Path, path: Pa
     with pytest.raises(ConflictError, match=r"192\.0\.2\.1"):
         HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
     assert path.read_bytes() == b"192.0.2.1 team.registries.svc\n"
+
+
+def test_a_file_that_is_just_being_written(tmp_path: Path, path: Path) -> None:
+    """Whoever has emptied it to write it anew loses nothing: the agent waits until it has settled."""
+    with path.open("wb") as file:
+        with pytest.raises(OSError, match="hosts was emptied a moment ago"):
+            HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
+        file.write(BEFORE)
+    HostsFile(tmp_path).apply(ALIAS, TEAM, HASH)
+    assert path.read_bytes() == ALIAS.line(TEAM, HASH) + BEFORE
 
 
 def test_a_node_without_the_file_gets_one(tmp_path: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,8 @@ TEMPORARY = ".private-registry-operator."
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS = 40  # as many as Linux follows
+_SETTLES_WITHIN = 1.0
+"""Seconds between the emptying and the filling of a file that is rewritten in place, at the very most."""
 
 
 def on_host(host_root: Path, path: PurePosixPath) -> Path:
@@ -111,6 +114,16 @@ def read(directory: int, name: str, limit: int) -> bytes | None:
         return os.read(file, limit + 1)
     finally:
         os.close(file)
+
+
+def refuse_unsettled(directory: int, name: str) -> None:
+    """Raise OSError for an empty file that has just changed: whoever emptied it may be about to fill it.
+
+    What we put in its place would be lost on him, and what he writes on everybody else.
+    """
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_size == 0 and abs(time.time() - status.st_mtime) < _SETTLES_WITHIN:
+        raise OSError(f"{name} was emptied a moment ago: somebody seems to be writing it")
 
 
 def temporary() -> str:

@@ -173,6 +173,8 @@ class DaemonFile:
             return None
         if content is None:
             raise DaemonFileError(f"{DIRECTORY / NAME} is no regular file")
+        if not content:
+            atomic.refuse_unsettled(directory, NAME)
         return content
 
     def _record(self, directory: int) -> _Record:

@@ -85,6 +85,8 @@ class HostsFile:
             return b""
         if content is None:
             raise OSError(errno.EINVAL, "no regular file", str(PATH))
+        if not content:
+            atomic.refuse_unsettled(directory, self.here.name)
         return content
 
     def _edit(self, directory: int, content: bytes, registry: str, line: bytes | None) -> int:
