@@ -8,7 +8,7 @@ conflict for a person to solve.
 import contextlib
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import atomic, made
@@ -95,8 +95,11 @@ class Root:
             with self._host(root, directory.host) as found:
                 if found is not None:
                     atomic.discard_leftovers(found)
-                    if atomic.names(found):
-                        return self._repair(found, directory, registry)
+                    if contents := _contents(found):
+                        return self._repair(found, contents, directory, registry)
+                    if atomic.names(found):  # looked at last: somebody may be emptying the directory right now
+                        path = self.path / directory.host
+                        raise ConflictError(f"{path} has files of somebody else: remove it, or what writes it")
             atomic.create_directory(root, directory.host, {file.name: file.content for file in directory.files})
             return len(directory.files)
 
@@ -177,14 +180,9 @@ class Root:
                 raise ConflictError(f"{self.path / host} is no directory, and not ours: remove it")
             yield directory
 
-    def _repair(self, found: int, directory: HostDirectory, registry: str) -> int:
+    def _repair(self, found: int, contents: Mapping[str, bytes | None], directory: HostDirectory, registry: str) -> int:
         """Bring a directory that is in use to what it should be, file by file."""
         wanted = {file.name: file.content for file in directory.files}
-        contents = _contents(found)
-        if not contents:
-            raise ConflictError(
-                f"{self.path / directory.host} has files of somebody else: remove it, or what writes it"
-            )
         for name, content in contents.items():
             if content is None or content != wanted.get(name):
                 self._refuse_foreign(directory.host, name, content, wanted.get(name, b""), registry)
