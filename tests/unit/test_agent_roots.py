@@ -1,5 +1,6 @@
 """The writer below config_path, on a real file system: exact, atomic, blind to links, and safe to kill anywhere."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from private_registry.agent.files import atomic
 from private_registry.agent.files.made import NotVisibleError
 from private_registry.agent.files.roots import ConflictError, HeldError, Root
 from private_registry.trust import marker
@@ -64,6 +66,22 @@ class TestComingAndGoing:
         assert {path: kept for path, kept in tree(certs_d).items() if path in before} == before
         assert root.remove(TEAM) == 4
         assert tree(certs_d) == before
+
+    def test_one_that_is_just_being_emptied_is_made_anew(
+        self, root: Root, certs_d: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever removes its files one by one is not taken for somebody who has put others there."""
+        root.apply(a_directory(), TEAM)
+        right, read = tree(certs_d / HOST).keys(), atomic.read
+
+        def goes_first(directory: int, name: str, limit: int) -> bytes | None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+            return read(directory, name, limit)
+
+        monkeypatch.setattr(atomic, "read", goes_first)
+        root.apply(a_directory(), TEAM)
+        assert tree(certs_d / HOST).keys() == right
 
     def test_a_root_that_was_not_there_goes_again(self, host_root: Path) -> None:
         """Where nothing was configured before, nothing is left."""
