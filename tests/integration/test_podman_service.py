@@ -17,8 +17,9 @@ from private_registry.agent.cri.client import Cri
 from private_registry.agent.files.drop_ins import DropIns
 from private_registry.agent.node import Node
 from private_registry.agent.runtimes import crio
-from private_registry.trust import node_files, proof, registries_conf
+from private_registry.trust import node_files, proof
 from private_registry.trust.entry import Entry
+from private_registry.trust.formats import registries_conf
 from private_registry.trust.node_files import NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
 from tests.certificates import a_certificate

@@ -13,7 +13,7 @@ import pytest
 
 from private_registry.agent.files.hosts_file import HostsFile
 from private_registry.agent.files.roots import ConflictError
-from private_registry.trust.etc_hosts import Alias
+from private_registry.trust.formats.etc_hosts import Alias
 from tests.failing import failing_from
 from tests.killing import Crash, killed_at
 

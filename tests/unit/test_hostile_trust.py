@@ -16,8 +16,9 @@ from private_registry.agent.runtimes.crio import Crio
 from private_registry.agent.runtimes.docker import ROOT as DOCKER_ROOT
 from private_registry.agent.runtimes.docker import Docker
 from private_registry.agent.runtimes.managed import Process
-from private_registry.trust import containerd, docker, entry, node_files, registries_conf
+from private_registry.trust import containerd, docker, entry, node_files
 from private_registry.trust.entry import Entry, EntryInvalidError
+from private_registry.trust.formats import registries_conf
 from private_registry.trust.node_files import NodeFiles
 from tests.hostile import SEED, VICTIM, VICTIMS_ADDRESS, Forger
 from tests.node_reading import (

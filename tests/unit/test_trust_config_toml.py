@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from private_registry.trust.config_toml import ConfigNotEditableError, set_config_path, unset_config_path
+from private_registry.trust.formats.config_toml import ConfigNotEditableError, set_config_path, unset_config_path
 
 DIRECTORY = "/etc/containerd/certs.d"
 V1, V2, V3 = "cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"

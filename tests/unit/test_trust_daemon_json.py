@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from private_registry.trust import daemon_json
-from private_registry.trust.daemon_json import DaemonJsonError
+from private_registry.trust.formats import daemon_json
+from private_registry.trust.formats.daemon_json import DaemonJsonError
 
 HOSTS = ["team.registries.svc:5000", "10.96.12.34:5000", "[fd00::5]:5000"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from private_registry.trust import etc_hosts
-from private_registry.trust.etc_hosts import Alias
+from private_registry.trust.formats import etc_hosts
+from private_registry.trust.formats.etc_hosts import Alias
 
 ALIAS = Alias("10.96.12.34", ("team.registries.svc",))
 LINE = ALIAS.line("registries/team", "0123456789abcdef")

@@ -14,18 +14,10 @@ from typing import Any
 import pytest
 
 from private_registry.api.hosts import Rules
-from private_registry.trust import (
-    daemon_json,
-    docker,
-    entry,
-    etc_hosts,
-    hosts_toml,
-    marker,
-    node_files,
-    registries_conf,
-)
+from private_registry.trust import docker, entry, marker, node_files
 from private_registry.trust.entry import Entry
-from private_registry.trust.hosts_toml import HostsToml
+from private_registry.trust.formats import daemon_json, etc_hosts, hosts_toml, registries_conf
+from private_registry.trust.formats.hosts_toml import HostsToml
 from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Reason
 

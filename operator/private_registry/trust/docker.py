@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from private_registry.trust import proof
-from private_registry.trust.daemon_json import KEY
+from private_registry.trust.formats.daemon_json import KEY
 from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Verdict
 

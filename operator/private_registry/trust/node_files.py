@@ -10,9 +10,10 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from private_registry.api import hosts
-from private_registry.trust import hosts_toml, marker
+from private_registry.trust import marker
 from private_registry.trust.entry import Entry, hash_of
-from private_registry.trust.etc_hosts import Alias
+from private_registry.trust.formats import hosts_toml
+from private_registry.trust.formats.etc_hosts import Alias
 from private_registry.trust.reasons import Reason, Verdict
 
 

@@ -22,8 +22,8 @@ from private_registry.agent.runtimes.managed import Process
 from private_registry.agent.runtimes.runtime import RuntimeMissingError
 from private_registry.trust import docker, node_files
 from private_registry.trust.containerd import BUILT_IN, DEFAULT_ROOT, Lookup
-from private_registry.trust.daemon_json import KEY
 from private_registry.trust.entry import Entry
+from private_registry.trust.formats.daemon_json import KEY
 from private_registry.trust.node_files import NodeFiles
 from private_registry.trust.reasons import TRUSTED, Verdict
 from tests.trees import tree

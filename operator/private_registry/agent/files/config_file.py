@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from private_registry.agent.files import atomic, made
-from private_registry.trust.config_toml import ConfigNotEditableError, unset_config_path
+from private_registry.trust.formats.config_toml import ConfigNotEditableError, unset_config_path
 
 DIRECTORY: Final = PurePosixPath("/etc/containerd")
 """The only one in which a configuration is edited: elsewhere it is a vendor's."""

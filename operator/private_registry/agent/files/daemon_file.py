@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from private_registry.agent.files import atomic, made
-from private_registry.trust import daemon_json
+from private_registry.trust.formats import daemon_json
 
 DIRECTORY = PurePosixPath("/etc/docker")
 NAME = "daemon.json"

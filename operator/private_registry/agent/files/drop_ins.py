@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import atomic, made
 from private_registry.agent.files.roots import ConflictError
-from private_registry.trust import marker, registries_conf
+from private_registry.trust import marker
+from private_registry.trust.formats import registries_conf
 
 PATH = PurePosixPath("/etc/containers/registries.conf.d")
 _LIMIT = 1024 * 1024

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from private_registry.agent.files import atomic
 from private_registry.agent.files.roots import ConflictError
-from private_registry.trust import etc_hosts
-from private_registry.trust.etc_hosts import Alias
+from private_registry.trust.formats import etc_hosts
+from private_registry.trust.formats.etc_hosts import Alias
 
 PATH = PurePosixPath("/etc/hosts")
 _COPY = ".private-registry-operator-hosts"  # no TEMPORARY name: it has to survive until it has been looked at

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from private_registry.agent.files import atomic, made
 from private_registry.trust import marker
 from private_registry.trust.entry import LIMIT
-from private_registry.trust.hosts_toml import CA_FILE, FILE
+from private_registry.trust.formats.hosts_toml import CA_FILE, FILE
 from private_registry.trust.node_files import HostDirectory
 
 _BACKUP = "_backup"

@@ -14,7 +14,7 @@ from private_registry.agent.files.drop_ins import DropIns
 from private_registry.agent.files.roots import Root
 from private_registry.agent.runtimes.proving import prove_by_cri
 from private_registry.agent.runtimes.runtime import RuntimeMissingError, listener
-from private_registry.trust import registries_conf
+from private_registry.trust.formats import registries_conf
 from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Reason, Verdict
 

@@ -18,8 +18,8 @@ from private_registry.agent.report import Reporter, RuntimeConfig
 from private_registry.agent.runtimes.runtime import RuntimeMissingError
 from private_registry.agent.runtimes.systemd import NodeCommandError, NodeCommands
 from private_registry.api import names
-from private_registry.trust.config_toml import ConfigNotEditableError, set_config_path
 from private_registry.trust.containerd import DEFAULT_ROOT, Lookup, unfit
+from private_registry.trust.formats.config_toml import ConfigNotEditableError, set_config_path
 from private_registry.trust.reasons import Reason, Verdict
 from private_registry.trust.vendors import own_setting
 
