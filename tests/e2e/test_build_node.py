@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from tests.cluster.built import rootfs
 from tests.cluster.commands import output
 from tests.cluster.host import cache_directory
@@ -35,15 +33,14 @@ def docker_on(cluster: Cluster, node: str) -> Iterator[None]:
         cluster.exec_on_node(node, "sh", "-c", AWAY)
 
 
-@pytest.mark.parametrize("mode", ["Managed", "Disabled"])
-def test_both_runtimes_of_a_build_node_trust_the_registry(place: Place, mode: str) -> None:
+def test_both_runtimes_of_a_build_node_trust_its_registries(place: Place) -> None:
     """A person pulls and pushes with Docker there, pods pull with containerd, NodeTrust lists both; then no trace."""
     kubectl, cluster = place.kubectl, place.cluster
     node = cluster.nodes[1]
     with docker_on(cluster, node):
         before = nodes.trees(cluster)
         (running,) = cluster.exec_on_node(node, "pidof", "dockerd").split()
-        registry = place.registry(spec={"tls": {"mode": mode}})
+        registries = [place.registry("team"), place.registry("plain", {"tls": {"mode": "Disabled"}})]
 
         def lists_both() -> bool:
             names = [each["name"] for each in kubectl.get("nodetrust", node)["status"]["runtimes"]]
@@ -51,13 +48,15 @@ def test_both_runtimes_of_a_build_node_trust_the_registry(place: Place, mode: st
             return True
 
         eventually(lists_both, within=30, what=f"{node} lists both of its runtimes")
-        registry.wait_ready(nodes=len(cluster.nodes))
-        (image,) = place.push(registry, 1)
-        built = f"{registry.host}/built/here:v1"
-        for command in (("pull", image), ("tag", image, built), ("push", built), ("rmi", image, built)):
-            cluster.exec_on_node(node, "docker", *command)
-        nodes.pull_on_all(cluster, built)
+        for registry in registries:
+            registry.wait_ready(nodes=len(cluster.nodes))
+            (image,) = place.push(registry, 1)
+            built = f"{registry.host}/built/here:v1"
+            for command in (("pull", image), ("tag", image, built), ("push", built), ("rmi", image, built)):
+                cluster.exec_on_node(node, "docker", *command)
+            nodes.pull_on_all(cluster, built)
 
-        registry.delete()
+        for registry in registries:
+            registry.delete()
         assert not nodes.changes(before, nodes.trees(cluster))
         assert cluster.exec_on_node(node, "pidof", "dockerd").split() == [running]
