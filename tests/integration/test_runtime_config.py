@@ -212,6 +212,24 @@ async def test_what_somebody_else_has_written_since_stays(opted: Opted) -> None:
     assert world.node.config_file.read_text() == config + '\n[metrics]\n  address = ""\n'
 
 
+async def test_a_file_that_somebody_has_replaced(opted: Opted) -> None:
+    """As a tool does that writes the whole file anew: it is asked for another turn, and set in the new one."""
+    world = opted.world
+    served = world.serve()
+    await opted.label("manage")
+    async with opted.agent():
+        await world.publish(served)
+        await opted.turn()
+        await world.until_trusted(served)
+        world.node.configure("", head="# new")
+        config = world.node.config_file.read_bytes()
+        world.node.restart()
+        await opted.turn()
+        await world.until_trusted(served)
+        await opted.until_undone(served)
+    assert (world.node.config_file.read_bytes(), opted.commands.restarts) == (config, 2)
+
+
 async def test_a_containerd_that_does_not_come_back(opted: Opted) -> None:
     """The file is as it was and containerd runs again; the node says what happened and does not try once more."""
     world, commands = opted.world, opted.commands

@@ -1,12 +1,15 @@
 """The writer of containerd's configuration, on a real file system: exact, and safe to kill anywhere."""
 
+import errno
 import itertools
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from private_registry.agent.files.config_file import CANDIDATE, ConfigFile, ConfigFileError, Edit
-from tests.killing import Crash, killed_at
+from tests.killing import Crash, each_step, killed_at
 from tests.trees import tree
 
 CERTS_D = "/etc/containerd/certs.d"
@@ -68,9 +71,7 @@ def test_killed_at_every_step(tmp_path: Path, edit: Edit) -> None:
         again.forget()
         left = {path for path in tree(tmp_path) if path not in before}
         assert not {path for path in left if ".private-registry-operator." in path}
-        assert left <= {"etc/containerd", "etc/containerd/.made-by-private-registry-operator"} | {
-            f"etc/containerd/{name}" for name in ("config.toml.before-private-registry-operator",)
-        }
+        assert left <= {"etc/containerd", "etc/containerd/.made-by-private-registry-operator"}
     assert step > 20
     assert tree(tmp_path) == before
 
@@ -105,3 +106,33 @@ def test_a_candidate_that_a_crash_left_goes(tmp_path: Path, edit: Edit) -> None:
     files.propose(edit.after)
     ConfigFile(tmp_path).survey()
     assert not (tmp_path / "etc/containerd" / CANDIDATE).exists()
+
+
+def test_whether_it_is_in_place(tmp_path: Path, edit: Edit) -> None:
+    """Before and after it is not; while it is, others may change what else they like."""
+    files, config = ConfigFile(tmp_path), tmp_path / "etc/containerd/config.toml"
+    assert not files.is_in_place()
+    apply(files, edit)
+    assert files.is_in_place()
+    config.write_bytes(AFTER + b"\n[metrics]\n")
+    assert files.is_in_place()
+    config.write_bytes(b"version = 2\n")
+    assert not files.is_in_place()
+    config.unlink()
+    assert not files.is_in_place()
+
+
+def test_a_full_disk_keeps_nobody_from_putting_it_back(tmp_path: Path, edit: Edit) -> None:
+    """A containerd that did not come back must not wait for space."""
+    before = tree(tmp_path)
+    files = ConfigFile(tmp_path)
+    apply(files, edit)
+
+    def full(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in ("write", "mkdir") or (name == "open" and arguments[1] & os.O_CREAT):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with each_step(full):
+        files.put_back()
+        files.forget()
+    assert tree(tmp_path) == before

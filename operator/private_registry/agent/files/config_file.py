@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from private_registry.agent.files import atomic, made
-from private_registry.trust.formats.config_toml import ConfigNotEditableError, unset_config_path
+from private_registry.trust.formats.config_toml import ConfigNotEditableError, is_set, unset_config_path
 
 DIRECTORY: Final = PurePosixPath("/etc/containerd")
 """The only one in which a configuration is edited: elsewhere it is a vendor's."""
@@ -116,8 +116,6 @@ class ConfigFile:
         with atomic.opened(self.here) as directory:
             if _read(directory, edit.file) != edit.before:
                 raise ConfigFileError(f"{DIRECTORY / edit.file} was changed by somebody else just now")
-            if edit.before is not None:
-                _copy(directory, edit.file, edit.file + _BACKUP, edit.before)
             self._note(
                 directory,
                 Record(
@@ -130,7 +128,18 @@ class ConfigFile:
                     process=process,
                 ),
             )
+            if edit.before is not None:
+                _copy(directory, edit.file, edit.file + _BACKUP, edit.before)
             atomic.replace(directory, edit.file, edit.after, like=edit.file)
+
+    def is_in_place(self) -> bool:
+        """Whether the file has the setting, whatever else others have changed in it since. Raises OSError."""
+        if self.record is None:
+            return False
+        try:
+            return is_set(_text(self.read(self.record.file) or b""), self.record.directory)
+        except (ConfigFileError, ConfigNotEditableError):
+            return False
 
     def fail(self, why: str) -> None:
         """Note, for whoever comes after a crash, that the edit is being taken back. Raises OSError."""
@@ -150,7 +159,7 @@ class ConfigFile:
         with contextlib.suppress(FileNotFoundError), atomic.opened(self.here) as directory:
             content = _read(directory, name)
             before = _read(directory, name + _BACKUP) if self.record.existed else None
-            if content is None or content == before:
+            if content is None or content == before or (before is None and self.record.existed):
                 return 0
             if _digest(content) != self.record.edited:
                 try:
@@ -164,7 +173,7 @@ class ConfigFile:
             elif before is None:
                 _unlink(directory, name)
             else:
-                _copy(directory, name + _BACKUP, name, before)
+                atomic.move(directory, name + _BACKUP, name)  # which takes no space, and has mode, owner and times
             return 1
         return 0
 

@@ -5,6 +5,7 @@ next step. The record beside the file outlives a crash at any point; a turn is g
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final, Protocol, TypeVar
 
 from private_registry.agent.files import config_file
-from private_registry.agent.files.config_file import ConfigFile, ConfigFileError, Edit
+from private_registry.agent.files.config_file import ConfigFile, ConfigFileError, Edit, Record
 from private_registry.agent.pulse import Pulse
 from private_registry.agent.report import Reporter, RuntimeConfig
 from private_registry.agent.runtimes.runtime import RuntimeMissingError
@@ -89,6 +90,10 @@ class Management:
         self._process: Process | None = None
         self._validated = ""
         """Id of the edit that containerd has been asked about."""
+        self._why = ""
+        """What went wrong with the edit that is there."""
+        self._is_back = ""
+        """Id of the edit that was taken back, as long as something is left of it."""
         self._pulse = Pulse(_GATHER)
 
     @property
@@ -132,12 +137,14 @@ class Management:
             try:
                 await self._look()
             except (OSError, ConfigFileError) as error:
-                self._say("Refused", "", f"config_path cannot be set on this node: {error}")
+                if not self._is_back:  # then it has been said what happened
+                    self._say("Refused", "", f"config_path cannot be set on this node: {error}")
 
     async def _look(self) -> None:
         record, process = self._files.record, self._process
-        if record and record.failure and self._commands:
-            await self._go_back(self._commands)
+        why = self._why or (record.failure if record else "")
+        if record and why and self._commands:
+            await self._go_back(self._commands, why)
         elif not self._opted_in:
             if record:
                 await self._on_disk(self._files.forget)
@@ -148,6 +155,10 @@ class Management:
             return  # another agent takes over; or containerd is away, and others say so
         elif record is None:
             await self._begin(process, self._commands)
+        elif not await self._on_disk(self._files.is_in_place):  # a crash came before it, or somebody has replaced it
+            await self._on_disk(self._files.forget)
+            self._changed()
+            self._pulse.set()
         elif record.process != process.run:
             self._say("Managed", record.edit, "")
         elif self._has_turn(record.edit, process):
@@ -224,17 +235,29 @@ class Management:
         try:
             await self._restarted(commands, record.unit, not_by=record.process)
         except (NodeCommandError, TimeoutError) as error:
-            await self._on_disk(self._files.fail, str(error) or f"its CRI did not answer within {ANSWERS_WITHIN:g} s")
-            await self._go_back(commands)
+            self._why = str(error) or f"its CRI did not answer within {ANSWERS_WITHIN:g} s"
+            with contextlib.suppress(OSError):  # it is only for whoever comes after a crash
+                await self._on_disk(self._files.fail, self._why)
+            await self._go_back(commands, self._why)
             return
         self._say("Managed", record.edit, "")
         logger.info("%s runs with config_path set in %s", record.unit, _path(record.file))
         self._changed()
 
-    async def _go_back(self, commands: NodeCommands) -> None:
+    async def _go_back(self, commands: NodeCommands, why: str) -> None:
+        """Have containerd run as it did before, say so, and leave no trace. It is restarted once, be the disk full."""
         record = self._files.record
         assert record is not None
-        logger.warning("%s goes back to what it was: %s", _path(record.file), record.failure)
+        if self._is_back != record.edit:
+            await self._restart_as_before(record, commands, why)
+            self._is_back = record.edit
+        await self._reporter.told_runtime_config()
+        await self._on_disk(self._files.forget)
+        self._why = self._is_back = ""
+        self._changed()
+
+    async def _restart_as_before(self, record: Record, commands: NodeCommands, why: str) -> None:
+        logger.warning("%s goes back to what it was: %s", _path(record.file), why)
         await self._on_disk(self._files.put_back)
         try:
             await self._restarted(commands, record.unit, not_by="")
@@ -242,14 +265,11 @@ class Management:
         except (NodeCommandError, TimeoutError) as error:
             how = f"the file is as it was, and its CRI still does not answer ({error}): see {record.unit} on the node"
         message = (
-            f"with config_path set in {_path(record.file)}, {record.unit} did not come back ({record.failure}); {how}. "
+            f"with config_path set in {_path(record.file)}, {record.unit} did not come back ({why}); {how}. "
             f"No other node is restarted until this one is opted out: kubectl label node {self._node} "
             f"{names.RUNTIME_CONFIG}-"
         )
         self._say("Failed", record.edit, message)
-        await self._reporter.told_runtime_config()
-        await self._on_disk(self._files.forget)
-        self._changed()
 
     async def _restarted(self, commands: NodeCommands, unit: str, *, not_by: str) -> None:
         """Restart it; return when another run's CRI answers. Raises NodeCommandError and TimeoutError."""

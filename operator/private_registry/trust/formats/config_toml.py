@@ -44,7 +44,7 @@ def unset_config_path(text: str, directory: str, before: str) -> str:
 
     A value that is not `directory` any more stays, too. Raises ConfigNotEditableError.
     """
-    if _value(_parsed(text)) != directory:
+    if not is_set(text, directory):
         return text
     previous = _value(_parsed(before))
 
@@ -58,6 +58,11 @@ def unset_config_path(text: str, directory: str, before: str) -> str:
             table[_KEY] = previous
 
     return _edited(text, take_out)
+
+
+def is_set(text: str, directory: str) -> bool:
+    """Whether `config_path` is this directory. Raises ConfigNotEditableError."""
+    return _value(_parsed(text)) == directory
 
 
 def _edited(text: str, edit: Callable[[Table, Callable[[], Table]], None]) -> str:
