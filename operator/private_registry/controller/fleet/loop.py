@@ -69,9 +69,9 @@ class Fleet:
                 objects.pop(key, None)
         selectors = selected_labels(registries.values())
         given = turns(node_trusts, nodes)
-        for name, node in nodes.items():
-            if is_linux(node):
-                await self._node_trust(node, node_trusts.get(name), selectors, given.get(name, ""))
+        for name in sorted(nodes, key=lambda name: bool(given.get(name))):  # one turn ends before the next begins
+            if is_linux(nodes[name]):
+                await self._node_trust(nodes[name], node_trusts.get(name), selectors, given.get(name, ""))
         if await self._complete(entries, registries) and self._settings.startup_taint:
             fresh = replace(self._world, registries=registries, nodes=nodes, node_trusts=node_trusts)
             await self._let_start(fresh, entries, self._settings.startup_taint)
