@@ -74,6 +74,8 @@ class ConfigFile:
         self._surveyed = False
         self.record: Record | None = None
         """Of the edit that there is, as of the last survey and our own changes since."""
+        self.changes = 0
+        """How often we have changed the file."""
 
     @property
     def here(self) -> Path:
@@ -131,6 +133,7 @@ class ConfigFile:
             if edit.before is not None:
                 _copy(directory, edit.file, edit.file + _BACKUP, edit.before)
             atomic.replace(directory, edit.file, edit.after, like=edit.file)
+            self.changes += 1
 
     def is_in_place(self) -> bool:
         """Whether the file has the setting, whatever else others have changed in it since. Raises OSError."""
@@ -174,6 +177,7 @@ class ConfigFile:
                 _unlink(directory, name)
             else:
                 atomic.move(directory, name + _BACKUP, name)  # which takes no space, and has mode, owner and times
+            self.changes += 1
             return 1
         return 0
 

@@ -108,7 +108,7 @@ class Management:
     @property
     def identity(self) -> Hashable:
         """Another one, and containerd may look hosts up somewhere else."""
-        return self.wanted, self._files.record and self._files.record.edit
+        return self.wanted, self._files.changes
 
     def awaits_restart(self, run: str) -> bool:
         """Whether this run of containerd has not read the file that is there."""
