@@ -196,6 +196,22 @@ async def test_a_label_that_is_taken_away(opted: Opted) -> None:
     assert (world.node.config_file.read_bytes(), opted.commands.restarts) == (config, 1)
 
 
+async def test_a_label_that_was_taken_away_while_no_agent_ran(opted: Opted) -> None:
+    """The agent that starts then puts back what the one before it did, and looks again at what containerd reads."""
+    world = opted.world
+    served = world.serve()
+    config = world.node.config_file.read_bytes()
+    await opted.label("manage")
+    async with opted.agent():
+        await world.publish(served)
+        await opted.turn()
+        await world.until_trusted(served)
+    await opted.label(None)
+    async with opted.agent():
+        await world.until(served.key, "ConfigPathUnset", saying=f"kubectl label node {world.name} ")
+    assert (world.node.config_file.read_bytes(), opted.commands.restarts) == (config, 1)
+
+
 async def test_what_somebody_else_has_written_since_stays(opted: Opted) -> None:
     """Where the file has changed meanwhile, only the setting goes."""
     world = opted.world

@@ -46,6 +46,7 @@ def test_put_in_and_taken_out(tmp_path: Path, edit: Edit) -> None:
     assert (backup.read_bytes() if backup.exists() else None) == edit.before
     files.forget()
     assert tree(tmp_path) == before
+    assert files.changes == 2  # by which containerd is looked at again, whoever knew of the edit before
 
 
 def test_killed_at_every_step(tmp_path: Path, edit: Edit) -> None:

@@ -76,8 +76,8 @@ class Crio:
         return files.certificates
 
     def apply(self, files: NodeFiles) -> int:
-        # An agent before this one may have been ended when it had written, and had not told: nobody knows. So it is
-        # asked, and told once if it does not go by what is right already; that goes for all files that are there.
+        # One that was starting was not told, and may have read its files before they were right. So it is asked, and
+        # told once if it does not go by what is right already; that goes for all files that are there.
         writes = self._drop_ins.apply(files.registry, registries_conf.render(files))
         if self._is_unread and not self._is_told and not writes:
             self._drop_ins.changed()
