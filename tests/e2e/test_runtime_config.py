@@ -85,12 +85,12 @@ def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Plac
 
             restarted = {node: _started(cluster, node) for node in workers}
             kubectl("label", "node", *workers, f"{names.RUNTIME_CONFIG}-")
-            eventually(
-                lambda: not nodes.changes(before, nodes.trees(cluster)),
-                within=60,
-                every=0.5,
-                what="the nodes are as they were before",
-            )
+
+            def as_before() -> bool:
+                assert not (changed := nodes.changes(before, nodes.trees(cluster))), changed
+                return True
+
+            eventually(as_before, within=60, every=0.5, what="the nodes are as they were before")
             assert {node: _started(cluster, node) for node in workers} == restarted
         finally:
             kubectl("label", "node", *workers, f"{names.RUNTIME_CONFIG}-")

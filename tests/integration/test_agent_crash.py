@@ -94,6 +94,25 @@ async def test_killed_again_and_again_while_entries_change(world: World) -> None
     assert world.node.hosts.read_bytes() == hosts_before
 
 
+async def test_one_at_a_time(world: World) -> None:
+    """Of two agents on a node, as there are for a moment when it is opted in, one waits until the other has gone."""
+    before = tree(world.node.host_root / "etc")
+    team = world.serve()
+    await world.publish(team)
+    with world.agent() as first:
+        await world.until_trusted(team)
+        with world.agent() as second:
+            await second.until_it_says("another agent is at work on this node")
+            assert second.get("/healthz") == "ok\n"
+            with pytest.raises(OSError, match="503"):
+                second.get("/readyz")
+            first.process.kill()
+            await second.until_it_says("looks hosts up in")
+            await world.withdraw(team)
+            await world.until_gone(team.key)
+    assert tree(world.node.host_root / "etc").keys() == before.keys()
+
+
 async def test_steady_is_silent(world: World, control_plane: ControlPlane) -> None:
     """Proven again and again, restarted, and not one write: neither on the node nor to the API server."""
     served = [world.serve(f"r{number}") for number in range(3)]

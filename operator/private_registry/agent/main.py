@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import signal
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from aiohttp import web
 
+from private_registry.agent.files import atomic
 from private_registry.agent.files.config_file import ConfigFileError
 from private_registry.agent.files.daemon_file import DaemonFileError
 from private_registry.agent.health import Health
@@ -25,6 +29,9 @@ from private_registry.kube.client import Kube
 from private_registry.kube.login import Credentials
 
 logger = logging.getLogger(__name__)
+
+_ASK_AGAIN: Final = 0.2
+"""Seconds between two looks whether another agent has gone."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ async def _serve(settings: AgentSettings, kube: Kube) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, port=settings.health_port).start()
-        await loop.run()
+        async with _alone(settings.host_root):
+            await loop.run()
     finally:
         await runner.cleanup()
 
@@ -81,6 +89,15 @@ async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
 
     Raises OSError, DaemonFileError and ConfigFileError.
     """
+    async with _alone(settings.host_root):
+        await _clean(settings)
+    if wait:
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        await stopped.wait()
+
+
+async def _clean(settings: AgentSettings) -> None:
     places = Places(settings.host_root)
     try:
         runtime = await ContainerdKind(
@@ -106,10 +123,31 @@ async def cleanup(settings: AgentSettings, *, wait: bool = False) -> None:
     if failures:
         raise failures[0]
     logger.info("%d files and lines removed: this node is as it was", removed)
-    if wait:
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def _alone(host_root: Path) -> AsyncIterator[None]:
+    """Be the only agent at work on this node; wait for one that is, and goes.
+
+    Two are there for a moment when a node is opted in or out, which is another DaemonSet's then. The lock is on the
+    node's /etc itself: it leaves no file, and goes with the process that has it.
+    """
+    with atomic.opened(atomic.on_host(host_root, PurePosixPath("/etc"))) as etc:
+        said = False
+        while not _locked(etc):
+            if not said:
+                logger.warning("another agent is at work on this node: waiting until it has gone")
+                said = True
+            await asyncio.sleep(_ASK_AGAIN)
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _now() -> str:

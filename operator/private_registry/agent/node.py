@@ -74,10 +74,10 @@ class Node:
 
     async def adopt(self, runtime: Runtime) -> None:
         """Go on with this run of a runtime. What is in directories that it reads no more means nothing, and goes."""
+        await self._replace(runtime.name, runtime)  # first: whoever applies something from now on writes nothing there
         if runtime.sure:
             with contextlib.suppress(OSError):  # it will be tried again, when a registry goes at the latest
                 self._wrote(await self.on_disk(self.places.empty_others, runtime.name, runtime.root, runtime.literal))
-        await self._replace(runtime.name, runtime)
         self._lost.pop(runtime.name, None)
         self._left.discard(runtime.name)
 

@@ -6,8 +6,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from private_registry.__main__ import main
+from private_registry.trust import node_files
 from tests.unit.node.changes import TEN
 from tests.unit.node.whole_node import CRIO_HAS, DOCKER_HAS, EDITED, State, WholeNode, changed
+from tests.unit.test_trust_node_files import RULES
+
+HOSTS = "etc/containerd/certs.d/*registries.svc*"
 
 
 async def test_ten_changes_leave_no_trace(node: WholeNode) -> None:
@@ -16,6 +20,16 @@ async def test_ten_changes_leave_no_trace(node: WholeNode) -> None:
     for entries, on_the_way in zip(TEN, states[1:], strict=False):
         _, directly, _ = await node.walk([entries, ()])
         assert changed(on_the_way, directly).keys() <= set(EDITED)  # where ours are in the order in which they came
+
+
+async def test_what_containerd_reads_no_more_goes_and_stays_away(node: WholeNode) -> None:
+    """Also where its registries are looked at, and repaired, in the moment in which that is found out."""
+    wanted = node_files.allocate(TEN[6], RULES).values()
+    async with node.agent() as agent:
+        assert await node.converge(agent, TEN[6]) == []
+        assert list(node.host_root.glob(HOSTS))
+        await asyncio.gather(agent.adopt(node.reading_nothing()), *map(agent.apply, wanted))
+        assert not list(node.host_root.glob(HOSTS))
 
 
 @pytest.mark.usefixtures("logging_as_before")

@@ -25,7 +25,7 @@ from private_registry.trust.containerd import BUILT_IN, DEFAULT_ROOT, Lookup
 from private_registry.trust.entry import Entry
 from private_registry.trust.formats.daemon_json import KEY
 from private_registry.trust.node_files import NodeFiles
-from private_registry.trust.reasons import TRUSTED, Verdict
+from private_registry.trust.reasons import TRUSTED, Reason, Verdict
 from tests.trees import tree
 from tests.unit.test_trust_node_files import RULES
 
@@ -154,6 +154,12 @@ class WholeNode:
             yield node
         finally:
             await node.close()
+
+    def reading_nothing(self) -> Containerd:
+        """The same containerd, after somebody has taken its directory out of its configuration."""
+        unset = Verdict(Reason.CONFIG_PATH_UNSET, "config_path is not set")
+        process = Process(1, "boot/1/1", "2.1.9", Lookup("", None, unset))
+        return Containerd(cast("Cri", NoCri()), identity=(1, 2), process=process, root=None, literal=None)
 
     async def converge(self, node: Node, entries: Iterable[Entry] = ()) -> list[Exception]:
         """Have the node trust these registries and no others, as its keepers would; return what went wrong."""
