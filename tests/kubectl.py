@@ -89,6 +89,17 @@ class Kubectl:
         return sorted(node["metadata"]["name"] for node in found)
 
     @contextmanager
+    def watching(self, to: Path, *arguments: str) -> Iterator[None]:
+        """Have `kubectl get --watch` write each state of these objects into a file, one after the other."""
+        with to.open("w") as file:
+            command = self._command("get", *arguments, "--watch")
+            with subprocess.Popen(command, stdout=file, env=self.environment()) as process:
+                try:
+                    yield
+                finally:
+                    process.terminate()
+
+    @contextmanager
     def port_forward(
         self, namespace: str, target: str, port: int, *, address: str = "127.0.0.1"
     ) -> Iterator["Forward"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from private_registry.api import names
@@ -17,6 +18,7 @@ READS_NOTHING = "v2.1.9"
 """The last minor version that has no directory built in."""
 PROGRAM, CONFIG = "/usr/local/bin/containerd", "/etc/containerd/config.toml"
 WITHOUT = f"sed -i '/registry\\]/d; /config_path/d' {CONFIG}"
+TURNS = "--output=jsonpath={.metadata.name} {.spec.restartTurn}{'\\n'}"
 LABEL = f"{names.RUNTIME_CONFIG}={names.MANAGE}"
 
 
@@ -40,7 +42,18 @@ def reading_nothing(cluster: Cluster, changed: Sequence[str]) -> Iterator[None]:
         eventually(cluster.healthy, within=120, every=1, what="every node is ready")
 
 
-def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Place) -> None:
+@contextmanager
+def undone(place: Place) -> Iterator[None]:
+    """At the end no node is opted in."""
+    try:
+        yield
+    finally:
+        place.kubectl("label", "nodes", "--all", f"{names.RUNTIME_CONFIG}-")
+        agents_are_ready(place.kubectl, place.cluster.nodes)
+        eventually(lambda: not _opt_ins(place), within=60, what="no node is opted in any more")
+
+
+def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Place, tmp_path: Path) -> None:
     """The message has the line that does it. Each containerd is restarted once, in turn; containers go on running, and
     without the label every node is as it was, to the byte.
     """
@@ -63,20 +76,14 @@ def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Plac
         before = {node: tree for node, tree in nodes.trees(cluster).items() if node in workers}
         running = {name: _container(place, name) for name in sleepers}
         since = {node: _started(cluster, node) for node in workers}
-        try:
+        states = tmp_path / "states"
+        with kubectl.watching(states, "nodetrusts", TURNS), undone(place):
+            eventually(states.read_text, within=30, what="the watch has begun")
             kubectl("label", "node", *workers, LABEL)
-            turns: set[tuple[str, ...]] = set()
-
-            def configured() -> bool:
-                found = {each["metadata"]["name"]: each for each in kubectl.items("nodetrusts")}
-                turns.add(tuple(sorted(name for name, each in found.items() if each["spec"].get("restartTurn"))))
-                states = [found[node].get("status", {}).get("runtimeConfig", {}).get("state") for node in workers]
-                assert states == ["Managed", "Managed"], states
-                return True
-
-            eventually(configured, within=90, every=0.2, what="both nodes are configured")
+            for node in workers:
+                eventually(lambda node=node: _is_managed(place, node), within=90, what=f"{node} is configured")  # type: ignore[misc]
+            turns = eventually(lambda: _turns(states, workers), within=30, what="every node has had its turn")
             assert all(len(turn) <= 1 for turn in turns), turns
-            assert {turn for (turn,) in turns - {()}} == set(workers)
             registry.wait_ready(nodes=len(cluster.nodes))
             (image,) = place.push(registry, 1)
             nodes.pull_on_all(cluster, image)
@@ -92,16 +99,29 @@ def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Plac
 
             eventually(as_before, within=60, every=0.5, what="the nodes are as they were before")
             assert {node: _started(cluster, node) for node in workers} == restarted
-        finally:
-            kubectl("label", "node", *workers, f"{names.RUNTIME_CONFIG}-")
-            agents_are_ready(kubectl, cluster.nodes)
-            eventually(lambda: not _opt_ins(place), within=60, what="no node is opted in any more")
 
 
 def _opt_ins(place: Place) -> list[str]:
     """The nodes that have something to say of their opt-in."""
     found = place.kubectl.items("nodetrusts")
     return [each["metadata"]["name"] for each in found if each.get("status", {}).get("runtimeConfig")]
+
+
+def _is_managed(place: Place, node: str) -> bool:
+    config = place.kubectl.get("nodetrust", node).get("status", {}).get("runtimeConfig", {})
+    assert config.get("state") == "Managed", config
+    return True
+
+
+def _turns(states: Path, nodes: Sequence[str]) -> list[set[str]]:
+    """Which nodes had the turn, state after state; nothing as long as one of these had none."""
+    having, turns = set[str](), list[set[str]]()
+    for line in states.read_text().splitlines():
+        node, _, turn = line.partition(" ")
+        having = having | {node} if turn else having - {node}
+        turns.append(having)
+    assert (had := set[str]().union(*turns)) == set(nodes), had
+    return turns
 
 
 def _message(place: Place, node: str) -> str:
