@@ -124,13 +124,14 @@ def down(cache: Path, _arguments: argparse.Namespace) -> None:
 
 
 def remove(cache: Path) -> None:
-    """Delete the cluster and kind's network."""
+    """Delete the cluster, one that an interrupted test has left, and kind's network."""
     if not docker.answers():
         if not docker.left_behind():
             return
         docker.start(cache)  # containers run without their daemon; the next one finds them
     log = cache / "logs" / "down.log"
-    Cluster(cache=cache).delete(log)
+    for name in (versions.CLUSTER, versions.BARE_CLUSTER):
+        Cluster(name, cache).delete(log)
     docker.remove_container(node.PRELOAD)
     docker.remove_network(NETWORK)
 

@@ -35,7 +35,9 @@ POLICY = {
 }
 
 
-def configuration(policy: Path, workers: int = 2, patches: Sequence[str] = (CERTS_D,)) -> dict[str, object]:
+def configuration(
+    policy: Path, workers: int = 2, patches: Sequence[str] = (CERTS_D,), family: str = "ipv4"
+) -> dict[str, object]:
     """Return kind's configuration of a cluster with one control plane, which audits by the file `policy`."""
     volumes = [
         {"name": "policy", "hostPath": AUDIT_POLICY, "mountPath": AUDIT_POLICY, "readOnly": True, "pathType": "File"},
@@ -52,6 +54,7 @@ def configuration(policy: Path, workers: int = 2, patches: Sequence[str] = (CERT
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [control_plane, *[{"role": "worker"}] * workers],
+        "networking": {"ipFamily": family},
         "containerdConfigPatches": list(patches),
     }
 
@@ -73,14 +76,19 @@ class Cluster:
         """Return the names of the nodes, which are the names of their containers, the control plane first."""
         return sorted(output("docker", "ps", "--all", *self._filter(), "--format", "{{.Names}}").split())
 
-    def create(self, image: str, log: Path, *, workers: int = 2, patches: Sequence[str] = (CERTS_D,)) -> None:
-        """Create the cluster and wait until every node is ready and DNS and storage work. Raises CommandError."""
+    def create(
+        self, image: str, log: Path, *, workers: int = 2, patches: Sequence[str] = (CERTS_D,), family: str = "ipv4"
+    ) -> None:
+        """Create the cluster and wait until every node is ready and DNS and storage work. Raises CommandError.
+
+        `family`: ipv4, or ipv6 for pods and Services that have no other address.
+        """
         self.kubeconfig.unlink(missing_ok=True)
         directory = self.cache / "kind" / self.name
         directory.mkdir(parents=True, exist_ok=True)
         policy, settings = directory / "audit-policy.json", directory / "cluster.json"
         policy.write_text(json.dumps(POLICY))
-        settings.write_text(json.dumps(configuration(policy, workers, patches), indent=1))
+        settings.write_text(json.dumps(configuration(policy, workers, patches, family), indent=1))
         run(
             self._kind(), "create", "cluster", "--name", self.name, "--image", image, "--config", settings,
             "--kubeconfig", self.kubeconfig, "--wait", "180s", "--verbosity", "1", log=log,

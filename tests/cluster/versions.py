@@ -29,6 +29,7 @@ PUBLISHED_PYTHON_IMAGE = "python:3.13-slim-bookworm"
 PUBLISHED_BUSYBOX_IMAGE = "busybox:1.37"
 
 CLUSTER = "private-registry"
+BARE_CLUSTER = "private-registry-bare"  # of one test: its nodes look into no directory, and have no IPv4
 NODE_IMAGE = f"kindest/node:{KUBERNETES}"
 OPERATOR_IMAGE = "private-registry-operator:dev"
 REGISTRY_IMAGE = f"docker.io/library/registry:{REGISTRY.removeprefix('v')}"

@@ -93,8 +93,9 @@ def pytest_runtest_makereport(
     """A failed test tells how the cluster was at that moment."""
     report = yield
     funcargs = getattr(item, "funcargs", {})
-    if report.failed and (kubectl := funcargs.get("kubectl")):
-        place = funcargs.get("place") or funcargs.get("shared")
-        namespace = place.namespace if isinstance(place, Place) else "registries"
-        report.sections += list(diagnostics.sections(kubectl, namespace))
+    place = funcargs.get("place") or funcargs.get("shared")
+    if report.failed and isinstance(place, Place):
+        report.sections += list(diagnostics.sections(place.kubectl, place.namespace))
+    elif report.failed and (kubectl := funcargs.get("kubectl")):
+        report.sections += list(diagnostics.sections(kubectl, "registries"))
     return report

@@ -48,6 +48,12 @@ def changes(before: Tree, after: Tree) -> str:
     return "\n".join(line for line in said if not any(name in line for name in MADE_AT_BOOT))
 
 
+def are(cluster: Cluster, before: Tree) -> bool:
+    """Tell that nothing has changed. Raises AssertionError with what has."""
+    assert not (changed := changes(before, trees(cluster))), changed
+    return True
+
+
 class PullError(AssertionError):
     """A runtime did not pull an image; the message is its own."""
 

@@ -22,7 +22,7 @@ def test_wiped_files_are_back_within_five_seconds(team: LiveRegistry, cluster: C
         # Twice, where the agent puts something back in the middle of the first.
         cluster.exec_on_node(node, "sh", "-c", f"rm -r {nodes.CERTS_D} || rm -r {nodes.CERTS_D}")
         eventually(
-            lambda: not nodes.changes(before, nodes.trees(cluster)),
+            lambda: nodes.are(cluster, before),
             within=REPAIRED_WITHIN,
             what=f"{node} is as it was before",
         )
@@ -132,7 +132,7 @@ def test_a_node_that_was_off_catches_up_with_what_it_missed(place: Place) -> Non
     stays.wait_ready(nodes=len(cluster.nodes))
     nodes.pull_on_all(cluster, image)
     eventually(
-        lambda: not nodes.changes(trusting_one, nodes.trees(cluster)),
+        lambda: nodes.are(cluster, trusting_one),
         within=30,
         every=0.5,
         what="no node has anything of the registry that is gone",

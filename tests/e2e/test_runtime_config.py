@@ -1,45 +1,59 @@
-"""Nodes whose containerd reads no directory for registries, and an administrator who lets the agents see to it."""
+"""Nodes whose containerd reads no directory for registries, and an administrator who lets the agents see to it.
+
+They are a cluster of their own, which is also the one where neither pods nor Services have an IPv4 address, and where
+nodes are closed to pods until they trust their registries.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from private_registry.api import names
-from tests.cluster import versions
-from tests.cluster.commands import output
+from tests.cluster import images, versions
 from tests.cluster.kind import Cluster
 from tests.cluster.processes.process import program
 from tests.e2e import nodes
+from tests.e2e.conftest import install
 from tests.e2e.place import Place, agents_are_ready
+from tests.kubectl import Kubectl
+from tests.story import Story
 from tests.waiting import eventually
 
 READS_NOTHING = "v2.1.9"
-"""The last minor version that has no directory built in."""
-PROGRAM, CONFIG = "/usr/local/bin/containerd", "/etc/containerd/config.toml"
-WITHOUT = f"sed -i '/registry\\]/d; /config_path/d' {CONFIG}"
+"""The last minor version of containerd that has no directory built in."""
+DOCKERFILE = """\
+ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+COPY containerd /usr/local/bin/
+RUN sed -i '/registry\\]/d; /config_path/d' /etc/containerd/config.toml
+"""
+STARTING = "privateregistry.dev/starting"
 TURNS = "--output=jsonpath={.metadata.name} {.spec.restartTurn}{'\\n'}"
 LABEL = f"{names.RUNTIME_CONFIG}={names.MANAGE}"
 
 
-@contextmanager
-def reading_nothing(cluster: Cluster, changed: Sequence[str]) -> Iterator[None]:
-    """Nodes with an older containerd, in whose configuration nobody has set `config_path`."""
+@pytest.fixture
+def place(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A cluster of two nodes with the operator on it, which is there for one test."""
+    monkeypatch.setenv("STARTUP_TAINT", "yes")
+    log = cluster.cache / "logs" / "bare.log"
     older = program(f"containerd-{READS_NOTHING}", "containerd")
+    image = images.Image("private-registry-bare:1", DOCKERFILE, {"containerd": older}, base=cluster.image())
+    images.ensure(image, cluster.cache, log)
+    bare = Cluster(versions.BARE_CLUSTER, cluster.cache)
+    bare.delete(log)
     try:
-        for node in changed:
-            cluster.exec_on_node(node, "cp", "--preserve=all", CONFIG, "/root/config.toml")
-            cluster.exec_on_node(node, "cp", "--preserve=all", PROGRAM, "/root/containerd")
-            output("docker", "cp", older, f"{node}:{PROGRAM}.new")
-            cluster.exec_on_node(node, "sh", "-c", f"{WITHOUT} && mv {PROGRAM}.new {PROGRAM}")
-            cluster.exec_on_node(node, "systemctl", "restart", "containerd")
-        yield
+        bare.create(image.name, log, workers=1, patches=(), family="ipv6")
+        for name in (versions.REGISTRY_IMAGE, versions.OPERATOR_IMAGE):
+            bare.load_image(name, log)
+        kubectl = Kubectl(str(bare.kubectl_program()), bare.kubeconfig)
+        install(bare, kubectl)
+        yield Place(bare, kubectl, "registries")
     finally:
-        for node in changed:
-            cluster.exec_on_node(node, "mv", "/root/containerd", PROGRAM)
-            cluster.exec_on_node(node, "mv", "/root/config.toml", CONFIG)
-            cluster.exec_on_node(node, "systemctl", "restart", "containerd")
-        eventually(cluster.healthy, within=120, every=1, what="every node is ready")
+        bare.delete(log)
 
 
 @contextmanager
@@ -58,47 +72,50 @@ def test_nodes_that_were_opted_in_are_configured_one_after_the_other(place: Plac
     without the label every node is as it was, to the byte.
     """
     kubectl, cluster = place.kubectl, place.cluster
-    workers = cluster.nodes[1:]
-    with reading_nothing(cluster, workers):
-        registry = place.ask_for()
-        sleepers = [_sleeper(place, node) for node in workers]
-        for node in workers:
-            eventually(
-                lambda node=node: f"kubectl label node {node} {LABEL}" in _message(place, node),  # type: ignore[misc]
-                within=60,
-                what=f"{node} says what cures it",
-            )
-            eventually(
-                lambda node=node: not nodes.has(cluster, node, nodes.CERTS_D),  # type: ignore[misc]
-                within=30,
-                what=f"{node} has no files that nobody reads",
-            )
-        before = {node: tree for node, tree in nodes.trees(cluster).items() if node in workers}
-        running = {name: _container(place, name) for name in sleepers}
-        since = {node: _started(cluster, node) for node in workers}
-        states = tmp_path / "states"
-        with kubectl.watching(states, "nodetrusts", TURNS), undone(place):
-            eventually(states.read_text, within=30, what="the watch has begun")
-            kubectl("label", "node", *workers, LABEL)
-            for node in workers:
-                eventually(lambda node=node: _is_managed(place, node), within=90, what=f"{node} is configured")  # type: ignore[misc]
-            turns = eventually(lambda: _turns(states, workers), within=30, what="every node has had its turn")
-            assert all(len(turn) <= 1 for turn in turns), turns
-            registry.wait_ready(nodes=len(cluster.nodes))
-            (image,) = place.push(registry, 1)
-            nodes.pull_on_all(cluster, image)
-            assert {name: _container(place, name) for name in sleepers} == running
-            assert all(_started(cluster, node) != since[node] for node in workers)
+    control_plane, worker = cluster.nodes
+    registry = place.ask_for()
+    sleepers = [_sleeper(place, node) for node in cluster.nodes]
+    for node in cluster.nodes:
+        eventually(
+            lambda node=node: f"kubectl label node {node} {LABEL}" in _message(place, node),  # type: ignore[misc]
+            within=60,
+            what=f"{node} says what cures it",
+        )
+        eventually(
+            lambda node=node: not nodes.has(cluster, node, nodes.CERTS_D),  # type: ignore[misc]
+            within=30,
+            what=f"{node} has no files that nobody reads",
+        )
+    kubectl("taint", "node", worker, f"{STARTING}:NoSchedule")
+    before = nodes.trees(cluster)
+    running = {name: _container(place, name) for name in sleepers}
+    since = {node: _started(cluster, node) for node in cluster.nodes}
+    states = tmp_path / "states"
+    with kubectl.watching(states, "nodetrusts", TURNS), undone(place):
+        eventually(states.read_text, within=30, what="the watch has begun")
+        assert _is_closed(place, worker)
+        kubectl("label", "node", *cluster.nodes, LABEL)
+        for node in cluster.nodes:
+            eventually(lambda node=node: _is_managed(place, node), within=90, what=f"{node} is configured")  # type: ignore[misc]
+        turns = eventually(lambda: _turns(states, cluster.nodes), within=30, what="every node has had its turn")
+        assert [turn for turn in turns if turn] == [{worker}, {control_plane}]
+        registry.wait_ready(nodes=len(cluster.nodes))
+        eventually(lambda: not _is_closed(place, worker), within=30, what=f"{worker} is open to pods")
+        (image,) = place.push(registry, 1)
+        address = kubectl.get("service", registry.name, registry.at)["spec"]["clusterIP"]
+        assert ":" in address
+        for name in (image, image.replace(registry.host, f"[{address}]:5000")):
+            nodes.pull_on_all(cluster, name)
+        assert {name: _container(place, name) for name in sleepers} == running
+        assert all(_started(cluster, node) != since[node] for node in cluster.nodes)
 
-            restarted = {node: _started(cluster, node) for node in workers}
-            kubectl("label", "node", *workers, f"{names.RUNTIME_CONFIG}-")
+        restarted = {node: _started(cluster, node) for node in cluster.nodes}
+        kubectl("label", "node", *cluster.nodes, f"{names.RUNTIME_CONFIG}-")
+        eventually(lambda: nodes.are(cluster, before), within=60, every=0.5, what="the nodes are as they were before")
+        assert {node: _started(cluster, node) for node in cluster.nodes} == restarted
 
-            def as_before() -> bool:
-                assert not (changed := nodes.changes(before, nodes.trees(cluster))), changed
-                return True
-
-            eventually(as_before, within=60, every=0.5, what="the nodes are as they were before")
-            assert {node: _started(cluster, node) for node in workers} == restarted
+    Story(kubectl, versions.OPERATOR_IMAGE, namespace=place.namespace).uninstall()
+    assert "private-registry" not in kubectl("get", "clusterroles,clusterrolebindings,namespaces", "--output=name")
 
 
 def _opt_ins(place: Place) -> list[str]:
@@ -113,13 +130,19 @@ def _is_managed(place: Place, node: str) -> bool:
     return True
 
 
+def _is_closed(place: Place, node: str) -> bool:
+    taints = place.kubectl.get("node", node)["spec"].get("taints") or []
+    return STARTING in [each["key"] for each in taints]
+
+
 def _turns(states: Path, nodes: Sequence[str]) -> list[set[str]]:
-    """Which nodes had the turn, state after state; nothing as long as one of these had none."""
-    having, turns = set[str](), list[set[str]]()
+    """Which nodes had the turn at the same time, one state after the other. Each of these must have had one."""
+    having, turns = set[str](), [set[str]()]
     for line in states.read_text().splitlines():
         node, _, turn = line.partition(" ")
         having = having | {node} if turn else having - {node}
-        turns.append(having)
+        if having != turns[-1]:
+            turns.append(having)
     assert (had := set[str]().union(*turns)) == set(nodes), had
     return turns
 

@@ -67,9 +67,7 @@ def test_definitions_that_were_deleted_with_it_are_applied_again(way_out: Place,
     _delete_everything(way_out.kubectl)
     install(way_out.cluster, way_out.kubectl)
     _wait_gone(way_out.kubectl, "crd/privateregistries.privateregistry.dev")
-    eventually(
-        lambda: not nodes.changes(bare, nodes.trees(way_out.cluster)), within=30, what="no node trusts a registry"
-    )
+    eventually(lambda: nodes.are(way_out.cluster, bare), within=30, what="no node trusts a registry")
 
 
 def test_nodes_are_cleaned_when_the_operator_is_gone_for_good(way_out: Place, bare: nodes.Tree) -> None:

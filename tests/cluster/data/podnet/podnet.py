@@ -1,7 +1,7 @@
 """The pod network of a cluster whose nodes share one network segment. Runs on each node, in its network namespace.
 
 It tells containerd to connect pods point to point with addresses of the node's podCIDR, sends the podCIDR of every
-other node to that node, and masquerades what leaves the pods' network.
+other node to that node, and masquerades what leaves the pods' network. A cluster is of one family, IPv4 or IPv6.
 """
 
 import json
@@ -16,6 +16,8 @@ from pathlib import Path
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONFIGURATION = Path("/etc/cni/net.d/10-podnet.conflist")
 CHAIN = "PODNET"
+PODS = os.environ["POD_SUBNET"]
+FAMILY, TABLES, ANYWHERE = ("-6", "ip6tables", "::/0") if ":" in PODS else ("-4", "iptables", "0.0.0.0/0")
 
 
 def nodes() -> Iterator[tuple[str, str, str]]:
@@ -33,22 +35,22 @@ def nodes() -> Iterator[tuple[str, str, str]]:
             yield node["metadata"]["name"], node["spec"]["podCIDR"], addresses[0]
 
 
-def iptables(*arguments: str) -> bool:
-    """Return whether iptables did it."""
-    command = ["iptables", "--wait", "-t", "nat", *arguments]
+def tables(*arguments: str) -> bool:
+    """Return whether iptables, of this family, did it."""
+    command = [TABLES, "--wait", "-t", "nat", *arguments]
     return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def masquerade(pods: str) -> None:
+def masquerade() -> None:
     """Masquerade what pods send to anything that is neither a pod nor this node."""
-    iptables("-N", CHAIN)
-    iptables("-F", CHAIN)
-    iptables("-A", CHAIN, "-d", pods, "-j", "RETURN")
-    iptables("-A", CHAIN, "-m", "addrtype", "--dst-type", "LOCAL", "-j", "RETURN")
-    iptables("-A", CHAIN, "-j", "MASQUERADE")
-    jump = ("POSTROUTING", "-s", pods, "-j", CHAIN)
-    if not iptables("-C", *jump):
-        iptables("-A", *jump)
+    tables("-N", CHAIN)
+    tables("-F", CHAIN)
+    tables("-A", CHAIN, "-d", PODS, "-j", "RETURN")
+    tables("-A", CHAIN, "-m", "addrtype", "--dst-type", "LOCAL", "-j", "RETURN")
+    tables("-A", CHAIN, "-j", "MASQUERADE")
+    jump = ("POSTROUTING", "-s", PODS, "-j", CHAIN)
+    if not tables("-C", *jump):
+        tables("-A", *jump)
 
 
 def configure(pod_cidr: str) -> None:
@@ -57,7 +59,7 @@ def configure(pod_cidr: str) -> None:
         "type": "host-local",
         "dataDir": "/run/cni-ipam",  # empty after a restart of the node, like its pods
         "ranges": [[{"subnet": pod_cidr}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "routes": [{"dst": ANYWHERE}],
     }
     mtu = int(Path("/sys/class/net/eth0/mtu").read_text())
     plugins = [
@@ -72,16 +74,16 @@ def configure(pod_cidr: str) -> None:
 def route(wanted: dict[str, str]) -> None:
     """Route each network of `wanted` via its gateway, and drop the routes of nodes that are gone."""
     for network, gateway in wanted.items():
-        subprocess.run(["ip", "route", "replace", network, "via", gateway], check=True)
-    shown = subprocess.run(["ip", "-4", "-json", "route", "show"], capture_output=True, text=True, check=True)
+        subprocess.run(["ip", FAMILY, "route", "replace", network, "via", gateway], check=True)
+    shown = subprocess.run(["ip", FAMILY, "-json", "route", "show"], capture_output=True, text=True, check=True)
     for each in json.loads(shown.stdout):
         if "gateway" in each and each["dst"] != "default" and each["dst"] not in wanted:
-            subprocess.run(["ip", "route", "delete", each["dst"]], check=True)
+            subprocess.run(["ip", FAMILY, "route", "delete", each["dst"]], check=True)
 
 
 def main() -> None:
     """Follow the list of nodes for ever."""
-    masquerade(os.environ["POD_SUBNET"])
+    masquerade()
     while True:
         try:
             known = list(nodes())
