@@ -7,6 +7,7 @@ from private_registry.pki import Certificate
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
 from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.credentials import Credential, credentials_secret, htpasswd_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
 from private_registry.registry.service import service
@@ -54,6 +55,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         },
     },
     "claim-of-someone-else": {"storage": {"claimName": "shared"}},
+    "credentials": {"auth": {"mode": "Basic", "users": [{"secretName": "ci"}]}},
+    "nothing-without-credentials": {"auth": {"mode": "Basic", "anonymousPull": False}},
     "plain-http": {"tls": {"mode": "Disabled"}, "service": {"type": "NodePort"}},
     "brought-certificate": {"tls": {"mode": "Secret", "secretName": "brought"}},
 }
@@ -78,7 +81,7 @@ def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
     config_map = configuration(registry)
     image = registry.spec.image or IMAGE
     made = [
-        service(registry),
+        service(registry, pulls=registry.has_pulls),
         claim(registry),
         config_map,
         http_secret(registry, "a secret"),
@@ -94,4 +97,7 @@ def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
     if registry.certificate_secret:
         made.append(certificate_secret(registry, Certificate("a certificate", "a key", "a CA")))
         made.append(ca_config_map(registry, "a CA"))
+    if registry.authenticates:
+        made.append(credentials_secret(registry, Credential("push-0", "a password"), registry.hosts_in_pods))
+        made.append(htpasswd_secret(registry, {"push-0": "a hash", "ci": "another"}, None, {}))
     return [obj for obj in made if obj]

@@ -53,12 +53,30 @@ class Registry:
     ca_bundle: str = field(default="", repr=False)
     """PEM; empty: the roots of this machine."""
     server_name: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    """User name and password, where they are needed."""
     deadline: float = 5.0
     """Seconds, for each request."""
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header of who logs in."""
+        return {"Authorization": aiohttp.encode_basic_auth(*self.login)} if self.login else {}
 
     async def serves(self) -> Answer:
         """Whether `/v2/` answers, with or without asking for credentials."""
         return await self._expect("GET", "/v2/", 200, 401)
+
+    async def is_open(self) -> Answer:
+        """Whether `/v2/` answers without asking for credentials."""
+        return await self._expect("GET", "/v2/", 200)
+
+    async def accepts(self) -> bool:
+        """Whether it lets in whoever logs in so. Raises RegistryError."""
+        async with self._ask("GET", "/v2/") as response:
+            if response.status not in {200, 401}:
+                raise RegistryError(_unexpected(response), response.status)
+            return response.status == 200
 
     async def deletion_enabled(self) -> bool:
         """Whether manifests can be deleted, found by deleting one that cannot exist. Raises RegistryError."""
@@ -141,7 +159,7 @@ class Registry:
                 session.request(
                     method,
                     self._url(path),
-                    headers=headers,
+                    headers={**(headers or {}), **self.authorization},
                     allow_redirects=False,
                     server_hostname=self.server_name or None,
                 ) as response,

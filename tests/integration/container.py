@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from private_registry.kube import kinds
+from private_registry.kube.kinds import Kind
+
 Content = Mapping[str, Mapping[str, bytes]]
 """What ConfigMaps and Secrets hold, by their name and key."""
 
@@ -29,9 +32,8 @@ os.execve(opened, command, os.environ)
 """
 
 
-def command_line(pod: dict[str, Any], program: Path, root: Path) -> list[str | Path]:
-    """How the only container of a pod spec is started in `root`; `program` is what its image would hold."""
-    (container,) = pod["containers"]
+def command_line(pod: dict[str, Any], container: dict[str, Any], program: Path, root: Path) -> list[str | Path]:
+    """How a container of a pod spec is started in `root`; `program` is what its image would hold."""
     user = pod["securityContext"]["runAsUser"]
     return [*(sys.executable, "-c", _LAUNCH), *(program, root, str(user)), *container["command"]]
 
@@ -44,23 +46,27 @@ def content(obj: dict[str, Any]) -> dict[str, bytes]:
 
 
 def project(pod: dict[str, Any], root: Path, contents: Content) -> None:
-    """Write a pod spec's projected volumes below `root` as the kubelet does: root's, readable to the pod's group."""
-    (container,) = pod["containers"]
-    places = {mount["name"]: root / mount["mountPath"].lstrip("/") for mount in container.get("volumeMounts") or []}
+    """Write a pod spec's projected volumes below `root` as the kubelet does: root's, readable to the pod's group.
+
+    All containers find them in the same root. What is there already is replaced in one piece.
+    """
+    mounts = [mount for container in pod["containers"] for mount in container.get("volumeMounts") or []]
+    places = {mount["name"]: root / mount["mountPath"].lstrip("/") for mount in mounts}
     for volume in pod.get("volumes") or []:
         for source in (volume.get("projected") or {}).get("sources") or []:
             (origin,) = (each for kind, each in source.items() if kind in {"configMap", "secret"})
             for item in origin["items"]:
                 file = places[volume["name"]] / item["path"]
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(contents[origin["name"]][item["key"]])
-                file.chmod(volume["projected"]["defaultMode"])
-                os.chown(file, 0, pod["securityContext"]["fsGroup"])
+                aside = file.with_name(f"..{file.name}")
+                aside.write_bytes(contents[origin["name"]][item["key"]])
+                aside.chmod(volume["projected"]["defaultMode"])
+                os.chown(aside, 0, pod["securityContext"]["fsGroup"])
+                aside.rename(file)
 
 
-def environment(pod: dict[str, Any], contents: Content) -> dict[str, str]:
-    """The variables of the only container of a pod spec, those from a Secret looked up."""
-    (container,) = pod["containers"]
+def environment(container: dict[str, Any], contents: Content) -> dict[str, str]:
+    """The variables of a container, those from a Secret looked up."""
     variables = {}
     for each in container.get("env") or []:
         if "valueFrom" in each:
@@ -69,3 +75,19 @@ def environment(pod: dict[str, Any], contents: Content) -> dict[str, str]:
         else:
             variables[each["name"]] = each["value"]
     return variables
+
+
+def listening_at(container: dict[str, Any], address: str, *ports: int) -> dict[str, str]:
+    """The variables that have a registry listen at one address only; `ports` in place of its own, in their order."""
+    own = ports or [port["containerPort"] for port in container["ports"]]
+    serving, debug = (f"{address}:{port}" for port in own)
+    return {"REGISTRY_HTTP_ADDR": serving, "REGISTRY_HTTP_DEBUG_ADDR": debug}
+
+
+def mounted(pod: dict[str, Any]) -> list[tuple[Kind, str]]:
+    """The ConfigMaps and Secrets of a pod's volumes, by kind and name."""
+    return [
+        (kinds.CONFIG_MAP if "configMap" in source else kinds.SECRET, next(iter(source.values()))["name"])
+        for volume in pod["spec"].get("volumes") or []
+        for source in (volume.get("projected") or {}).get("sources") or []
+    ]

@@ -1,4 +1,4 @@
-"""Pushing an image with nothing but HTTP, for tests whose registry is on loopback."""
+"""Pushing with nothing but HTTP, for tests whose registry is on loopback."""
 
 import gzip
 import hashlib
@@ -6,10 +6,15 @@ import io
 import json
 import ssl
 import tarfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 
+from private_registry.distribution import Registry
+
 KIND = "application/vnd.oci.image"
+MANIFEST = f"{KIND}.manifest.v1+json"
 
 
 async def push(url: str, repository: str) -> None:
@@ -37,7 +42,44 @@ async def push(url: str, repository: str) -> None:
             async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
                 location = begun.headers["Location"]
             await session.put(location, params={"digest": digest}, data=blob)
-        manifest_type = f"{KIND}.manifest.v1+json"
-        manifest = {"schemaVersion": 2, "mediaType": manifest_type, "config": blobs[0], "layers": blobs[1:]}
-        headers = {"Content-Type": manifest_type}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blobs[0], "layers": blobs[1:]}
+        headers = {"Content-Type": MANIFEST}
         await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=headers)
+
+
+@asynccontextmanager
+async def client(registry: Registry) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that pushes, which the operator never does."""
+    timeout = aiohttp.ClientTimeout(total=30)
+    base = f"http://{registry.address}:{registry.port}"
+    async with aiohttp.ClientSession(
+        base, timeout=timeout, raise_for_status=True, headers=registry.authorization
+    ) as session:
+        yield session
+
+
+async def push_blob(session: aiohttp.ClientSession, repository: str, content: bytes) -> str:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
+        location = begun.headers["Location"]
+    async with session.put(location, params={"digest": digest}, data=content):
+        return digest
+
+
+async def push_manifest(session: aiohttp.ClientSession, repository: str, tag: str) -> str:
+    """Push an image with a configuration and no layer; the digest of its manifest."""
+    config = json.dumps({"tag": tag}).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": await push_blob(session, repository, config),
+            "size": len(config),
+        },
+        "layers": [],
+    }
+    headers = {"Content-Type": str(manifest["mediaType"])}
+    body = json.dumps(manifest).encode()
+    async with session.put(f"/v2/{repository}/manifests/{tag}", data=body, headers=headers) as put:
+        return put.headers["Docker-Content-Digest"]

@@ -6,6 +6,8 @@ Command, environment, mounts, user and configuration come from the builders; onl
 import json
 import os
 import socket
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,22 +16,32 @@ from private_registry.api.registry import PrivateRegistry
 from private_registry.distribution import Registry
 from private_registry.pki import Certificate
 from private_registry.registry.certificates import certificate_secret
-from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.configuration import HTPASSWD, configuration, http_secret
+from private_registry.registry.credentials import htpasswd_secret
 from private_registry.registry.deployment import deployment
 from tests.cluster import versions
 from tests.cluster.processes.process import Process, free_port, program
-from tests.integration.container import command_line, content, environment, project
+from tests.integration.container import command_line, content, environment, listening_at, project
 
 
 class RegistryPod:
     """The pod of `registry` on loopback, in `directory`. Two pods of one directory share its volume."""
 
-    def __init__(self, registry: PrivateRegistry, directory: Path, *, certificate: Certificate | None = None) -> None:
-        """Lay out the pod's file system; nothing is started."""
+    def __init__(
+        self,
+        registry: PrivateRegistry,
+        directory: Path,
+        *,
+        certificate: Certificate | None = None,
+        hashes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Lay out the pod's file system; nothing is started. `hashes`: of its users' passwords, by user name."""
         config_map = configuration(registry)
         secrets = [http_secret(registry, "of a test")]
         if certificate:
             secrets.append(certificate_secret(registry, certificate))
+        if registry.authenticates:
+            secrets.append(htpasswd_secret(registry, hashes or {}, None, {}))
         contents = {obj["metadata"]["name"]: content(obj) for obj in (config_map, *secrets)}
         built = deployment(
             registry,
@@ -39,7 +51,7 @@ class RegistryPod:
             strategy="RollingUpdate",
         )
         pod = built["spec"]["template"]["spec"]
-        (container,) = pod["containers"]
+        container, *beside = pod["containers"]
         paths = {mount["name"]: directory / mount["mountPath"].lstrip("/") for mount in container["volumeMounts"]}
         security = pod["securityContext"]
         project(pod, directory, contents)
@@ -52,16 +64,24 @@ class RegistryPod:
         self.port, self.metrics_port = free_port(), free_port()
         scheme = container["readinessProbe"]["httpGet"]["scheme"].lower()
         self.http = Registry("127.0.0.1", self.port, scheme, ca_bundle=certificate.ca_pem if certificate else "")
-        self.process = Process(
-            command_line(pod, program(f"registry-{versions.REGISTRY}", "registry"), directory),
-            log=directory / "log",
-            ready=self._listens,
-            env={
-                "REGISTRY_HTTP_ADDR": f"127.0.0.1:{self.port}",
-                "REGISTRY_HTTP_DEBUG_ADDR": f"127.0.0.1:{self.metrics_port}",
-                **environment(pod, contents),
-            },
-        )
+        self.pulls = replace(self.http, port=free_port())
+        """The process that serves those who pull without credential, where there is one."""
+        self.htpasswd = paths["credentials"] / HTPASSWD if "credentials" in paths else None
+        binary = program(f"registry-{versions.REGISTRY}", "registry")
+
+        def process(container: dict[str, Any], log: str, port: int, metrics_port: int) -> Process:
+            return Process(
+                command_line(pod, container, binary, directory),
+                log=directory / log,
+                ready=lambda: _listens(port),
+                env={
+                    **listening_at(container, "127.0.0.1", port, metrics_port),
+                    **environment(container, contents),
+                },
+            )
+
+        self.process = process(container, "log", self.port, self.metrics_port)
+        self._beside = [process(each, "pulls.log", self.pulls.port, free_port()) for each in beside]
 
     @property
     def user_id(self) -> int:
@@ -79,14 +99,17 @@ class RegistryPod:
         return [str(path.relative_to(self.volume)) for path in self.volume.rglob("*") if path.is_file()]
 
     def __enter__(self) -> Self:
-        self.process.start()
+        for each in (self.process, *self._beside):
+            each.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.stop()
+        for each in (self.process, *self._beside):
+            each.stop()
 
-    def _listens(self) -> bool:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5):
-            return True
+
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from private_registry.registry.image_proof import image_proof_pod
 from tests.certificates import a_certificate
 from tests.cluster import versions
 from tests.cluster.processes.process import NotReadyError, free_port, program
+from tests.integration.pushing import client, push_manifest
 from tests.integration.registry_pod import RegistryPod
 from tests.registries import a_registry
 from tests.waiting import aeventually
@@ -32,42 +32,6 @@ def plain(tmp_path: Path) -> Iterator[RegistryPod]:
     """A registry that serves plain HTTP and lets manifests be deleted."""
     with RegistryPod(a_registry(PLAIN), tmp_path / "pod") as pod:
         yield pod
-
-
-@asynccontextmanager
-async def client(registry: Registry) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that pushes, which the operator never does."""
-    timeout = aiohttp.ClientTimeout(total=30)
-    base = f"http://{registry.address}:{registry.port}"
-    async with aiohttp.ClientSession(base, timeout=timeout, raise_for_status=True) as session:
-        yield session
-
-
-async def push_blob(session: aiohttp.ClientSession, repository: str, content: bytes) -> str:
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
-        location = begun.headers["Location"]
-    async with session.put(location, params={"digest": digest}, data=content):
-        return digest
-
-
-async def push(session: aiohttp.ClientSession, repository: str, tag: str) -> str:
-    """Push an image with a configuration and no layer; the digest of its manifest."""
-    config = json.dumps({"tag": tag}).encode()
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": await push_blob(session, repository, config),
-            "size": len(config),
-        },
-        "layers": [],
-    }
-    headers = {"Content-Type": str(manifest["mediaType"])}
-    body = json.dumps(manifest).encode()
-    async with session.put(f"/v2/{repository}/manifests/{tag}", data=body, headers=headers) as put:
-        return put.headers["Docker-Content-Digest"]
 
 
 class TestTheConfiguration:
@@ -84,7 +48,7 @@ class TestTheConfiguration:
         registry = plain.http
         assert await registry.catalog() == []
         async with client(registry) as session:
-            digest = await push(session, "library/busybox", "v1")
+            digest = await push_manifest(session, "library/busybox", "v1")
         assert await registry.catalog() == ["library/busybox"]
         assert await registry.tags("library/busybox") == ["v1"]
         assert await registry.manifest_digest("library/busybox", "v1") == digest
@@ -101,7 +65,7 @@ class TestTheConfiguration:
         with RegistryPod(a_registry({**PLAIN, "storage": {"deleteEnabled": False}}), tmp_path / "keeps") as keeps:
             assert await keeps.http.deletion_enabled() is False
             async with client(keeps.http) as session:
-                digest = await push(session, "app", "v1")
+                digest = await push_manifest(session, "app", "v1")
                 async with session.delete("/v2/app/manifests/v1", raise_for_status=False) as answer:
                     assert answer.status == 405
             with pytest.raises(RegistryError, match="405") as refused:
@@ -126,7 +90,7 @@ class TestTheConfiguration:
                     location = begun.headers["Location"]
                 async with after.put(location, params={"digest": digest}, data=content[10:]) as done:
                     assert done.status == 201
-                pushed = await push(before, "app", "v1")
+                pushed = await push_manifest(before, "app", "v1")
             assert await following.http.manifest_digest("app", "v1") == pushed
             await following.http.delete_manifest("app", pushed)
             assert await plain.http.manifest_digest("app", pushed) is None
@@ -344,7 +308,7 @@ async def test_a_catalog_of_many_pages(plain: RegistryPod) -> None:
     wanted = [f"app-{number:03}" for number in range(101)]
     async with client(plain.http) as session:
         for repository in wanted:
-            await push(session, repository, "v1")
+            await push_manifest(session, repository, "v1")
     assert await plain.http.catalog() == wanted
 
 

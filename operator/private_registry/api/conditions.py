@@ -71,6 +71,8 @@ class Reason(StrEnum):
     HOST_TAKEN = "HostTaken"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     CERTIFICATE_INVALID = "CertificateInvalid"
+    CREDENTIALS_INVALID = "CredentialsInvalid"
+    PLAIN_HTTP_NOT_ACKNOWLEDGED = "PlainHTTPNotAcknowledged"
     SPEC_INVALID = "SpecInvalid"
     REFUSED_BY_SERVER = "RefusedByServer"
     # nodes

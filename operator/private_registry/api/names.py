@@ -19,6 +19,10 @@ PORT: Final = 5000
 """Where a registry serves, in its pod, in its Service and in every name of it."""
 DEBUG_PORT: Final = 5001
 """Metrics and the registry's own health; never in the Service."""
+PULL_PORT: Final = 5002
+"""Where a registry whose other port asks for credentials lets anyone pull. No image has it in its name."""
+PULL_DEBUG_PORT: Final = 5003
+"""As DEBUG_PORT, of the process that serves pulls."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "private-registry-operator"
@@ -38,10 +42,19 @@ TEMPLATE: Final = f"{GROUP}/template"
 """Annotation of a Deployment: hash of the pod template that we asked for."""
 ROLLED_OUT_FOR: Final = f"{GROUP}/rolled-out-for"
 """Annotation of a Deployment: `spec` when its owner asked for the last rollout, `upgrade` when a new operator did."""
+STAGED: Final = f"{GROUP}/staged"
+"""Annotation of a Deployment whose pods are to be followed by others once every node pulls from another port."""
 ASKED: Final = f"{GROUP}/asked"
 """Annotation of a Deployment: hash of what its owner asks of its pods, by which the two are told apart."""
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
+
+ROTATE: Final = f"{GROUP}/rotate-credentials"
+"""Annotation of a PrivateRegistry: with another value than before, the generated credential is replaced."""
+ROTATED_FOR: Final = f"{GROUP}/rotated-for"
+"""Annotation of a htpasswd Secret: the value that was last seen to."""
+LEAVING: Final = f"{GROUP}/leaving"
+"""Annotation of a htpasswd Secret: user names that were replaced, and until when they are still good (JSON)."""
 
 RUNTIME_CONFIG: Final = f"{GROUP}/runtime-config"
 MANAGE: Final = "manage"
@@ -80,6 +93,16 @@ def certificate_secret(name: str) -> str:
 def http_secret(name: str) -> str:
     """The secret that lets an upload that one pod began be finished by the next."""
     return f"{name}-http"
+
+
+def credentials_secret(name: str) -> str:
+    """What people and builds push with: generated once, theirs to read and to replace."""
+    return f"{name}-credentials"
+
+
+def htpasswd_secret(name: str) -> str:
+    """Who may do what, as the registry's pod reads it."""
+    return f"{name}-htpasswd"
 
 
 def configuration(name: str, content_hash: str) -> str:

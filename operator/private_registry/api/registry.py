@@ -67,6 +67,21 @@ class Tls(Model):
     secret_name: ObjectName | None = None
 
 
+class User(Model):
+    """Someone who may push, by a kubernetes.io/basic-auth Secret of the registry's namespace."""
+
+    secret_name: ObjectName
+
+
+class Auth(Model):
+    """Who has to show a credential, and for what."""
+
+    mode: Literal["Basic", "None"] = "None"
+    anonymous_pull: bool = True
+    users: tuple[User, ...] = Field(default=(), max_length=64)
+    acknowledge_plain_http: bool = Field(default=False, alias="acknowledgePlainHTTP")
+
+
 class Service(Model):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
 
@@ -101,6 +116,7 @@ class Scheduling(Model):
 class Spec(Model):
     storage: Storage = Storage()
     tls: Tls = Tls()
+    auth: Auth = Auth()
     service: Service = Service()
     node_trust: NodeTrustSpec = NodeTrustSpec()
     image: str | None = Field(default=None, min_length=1, max_length=512)
@@ -133,6 +149,7 @@ class RegistryStatus(Model):
     host: str = ""
     cluster_ips: tuple[str, ...] = Field(default=(), alias="clusterIPs")
     ca_config_map_name: str = ""
+    credentials_secret_name: str = ""
     size: str = ""
     entry_hash: str = ""
     """Of the trust entry that nodes are asked to believe; empty before the first one."""
@@ -140,6 +157,15 @@ class RegistryStatus(Model):
     """Of the first thing that is wrong; empty when nothing is."""
     conditions: tuple[Condition, ...] = ()
     nodes: NodesStatus = NodesStatus()
+
+
+class Doors(Model):
+    """How one gets into a registry."""
+
+    asks: bool
+    """Whether its port asks everyone for a credential."""
+    pulls: bool
+    """Whether there is another port, on which anyone may pull."""
 
 
 class PrivateRegistry(BaseModel):
@@ -154,8 +180,12 @@ class PrivateRegistry(BaseModel):
     deleting: bool
     finalizers: tuple[str, ...]
     created: str
+    rotate: str
+    """Value of the annotation that asks for another credential."""
     spec: Spec
     status: RegistryStatus
+    stage: Doors | None = None
+    """What its pods are like on the way to what was asked for; None: just as asked for."""
 
     @property
     def key(self) -> str:
@@ -165,6 +195,12 @@ class PrivateRegistry(BaseModel):
     def host(self) -> str:
         """The canonical host: what goes in front of /repository:tag."""
         return f"{self.name}.{self.namespace}.svc:{names.PORT}"
+
+    @property
+    def hosts_in_pods(self) -> tuple[str, ...]:
+        """What pods may call it, though no node trusts all of these names."""
+        services = (f"{self.name}.{self.namespace}.svc", f"{self.name}.{self.namespace}", self.name)
+        return tuple(f"{name}:{names.PORT}" for name in services)
 
     @property
     def claim_name(self) -> str:
@@ -177,6 +213,30 @@ class PrivateRegistry(BaseModel):
         A Secret that the user brings is copied once it has been checked: what serves must not break with it.
         """
         return None if self.spec.tls.mode == "Disabled" else names.certificate_secret(self.name)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether port 5000 asks everyone for a credential.
+
+        Not over plain HTTP unless that was said to be meant: an object from before that rule goes on as it was.
+        """
+        auth = self.spec.auth
+        return auth.mode == "Basic" and (self.spec.tls.mode != "Disabled" or auth.acknowledge_plain_http)
+
+    @property
+    def has_pulls(self) -> bool:
+        """Whether a process of its own serves those who pull without credential."""
+        return self.authenticates and self.spec.auth.anonymous_pull
+
+    @property
+    def doors(self) -> Doors:
+        """What its pods are like for now."""
+        return self.stage or Doors(asks=self.authenticates, pulls=self.has_pulls)
+
+    @property
+    def pull_port(self) -> int:
+        """Where nodes pull, whatever port the image's name has."""
+        return names.PULL_PORT if self.has_pulls else names.PORT
 
     @property
     def was_published(self) -> bool:
@@ -213,6 +273,7 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
         deleting=bool(metadata.get("deletionTimestamp")),
         finalizers=tuple(metadata.get("finalizers") or ()),
         created=metadata.get("creationTimestamp", ""),
+        rotate=(metadata.get("annotations") or {}).get(names.ROTATE, ""),
         spec=spec,
         status=parse_status(body.get("status") or {}),
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any, cast
 
+import bcrypt
 import kopf
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -41,6 +42,7 @@ CHANCE = Chance(
     key=lambda: ec.generate_private_key(ec.SECP256R1()),
     serial=lambda: secrets.randbits(127) + 1,
     token=lambda: secrets.token_hex(32),
+    salt=lambda: bcrypt.gensalt(rounds=10),
 )
 
 

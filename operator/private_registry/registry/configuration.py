@@ -16,8 +16,12 @@ from private_registry.api.registry import PrivateRegistry
 from private_registry.registry.metadata import metadata
 
 FILE = "config.yml"
+PULLS_FILE = "pulls.yml"
+"""For the process that serves those who pull without credential, where there is one."""
+HTPASSWD = "htpasswd"
 HTTP_SECRET_KEY = "http-secret"  # noqa: S105
 DIRECTORY = "/etc/private-registry"
+CREDENTIALS_DIRECTORY = "/etc/private-registry-credentials"
 DATA_DIRECTORY = "/var/lib/registry"
 
 DRAIN_SECONDS = 60
@@ -25,15 +29,18 @@ DRAIN_SECONDS = 60
 
 
 def configuration(registry: PrivateRegistry) -> dict[str, Any]:
-    """The ConfigMap with the configuration file."""
-    text = _text(tls=registry.certificate_secret is not None, delete_enabled=registry.spec.storage.delete_enabled)
-    content_hash = hashlib.sha256(text.encode()).hexdigest()[:10]
+    """The ConfigMap with the configuration, one file for each process of the pod."""
+    tls, delete_enabled = registry.certificate_secret is not None, registry.spec.storage.delete_enabled
+    files = {FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks)}
+    if registry.doors.pulls:
+        files[PULLS_FILE] = _pulls_text(tls=tls)
+    content_hash = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(registry, names.configuration(registry.name, content_hash)),
         "immutable": True,
-        "data": {FILE: text},
+        "data": files,
     }
 
 
@@ -49,18 +56,36 @@ def http_secret(registry: PrivateRegistry, value: str) -> dict[str, Any]:
 
 
 @cache
-def _text(*, tls: bool, delete_enabled: bool) -> str:
-    """Kept, because there are four of them and each plan of each registry begins with one."""
-    return yaml.safe_dump(_settings(tls=tls, delete_enabled=delete_enabled), sort_keys=False)
+def _text(*, tls: bool, delete_enabled: bool, asks: bool) -> str:
+    """Kept, because there are a few of them and each plan of each registry begins with one."""
+    settings = _settings(names.PORT, names.DEBUG_PORT, tls=tls)
+    settings["storage"] |= {
+        "delete": {"enabled": delete_enabled},
+        "maintenance": {"uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False}},
+    }
+    if asks:
+        # The file is read again when it has changed; without one, distribution would make up a user.
+        path = f"{CREDENTIALS_DIRECTORY}/{HTPASSWD}"
+        settings["auth"] = {"htpasswd": {"realm": "private registry", "path": path}}
+    return yaml.safe_dump(settings, sort_keys=False)
 
 
-def _settings(*, tls: bool, delete_enabled: bool) -> dict[str, Any]:
+@cache
+def _pulls_text(*, tls: bool) -> str:
+    settings = _settings(names.PULL_PORT, names.PULL_DEBUG_PORT, tls=tls)
+    # Its volume is mounted read-only as well; this is what answers 405 to a write, and keeps its purge from starting.
+    settings["storage"]["maintenance"] = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
+    return yaml.safe_dump(settings, sort_keys=False)
+
+
+def _settings(port: int, debug_port: int, *, tls: bool) -> dict[str, Any]:
+    """What both processes have in common."""
     http: dict[str, Any] = {
-        "addr": f":{names.PORT}",
+        "addr": f":{port}",
         # A client comes under several names, through a port-forward or a gateway: only it knows which.
         "relativeurls": True,
         "draintimeout": f"{DRAIN_SECONDS}s",
-        "debug": {"addr": f":{names.DEBUG_PORT}", "prometheus": {"enabled": True, "path": "/metrics"}},
+        "debug": {"addr": f":{debug_port}", "prometheus": {"enabled": True, "path": "/metrics"}},
     }
     if tls:
         http["tls"] = {
@@ -72,15 +97,9 @@ def _settings(*, tls: bool, delete_enabled: bool) -> dict[str, Any]:
         "version": "0.1",
         # Every answer under /v2/ is logged all the same; the access log would add one line per readiness probe.
         "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": True}},
-        # No cache of blob descriptors: during a rollout two processes share the volume, and neither would hear what
-        # the other deletes.
-        "storage": {
-            "filesystem": {"rootdirectory": DATA_DIRECTORY},
-            "delete": {"enabled": delete_enabled},
-            "maintenance": {
-                "uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False},
-            },
-        },
+        # No cache of blob descriptors: two processes share the volume, during a rollout at the least, and neither would
+        # hear what the other deletes.
+        "storage": {"filesystem": {"rootdirectory": DATA_DIRECTORY}},
         "http": http,
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }

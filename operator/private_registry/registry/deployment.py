@@ -8,16 +8,27 @@ import copy
 from typing import Any, Literal
 
 from private_registry.api import names
-from private_registry.api.registry import PrivateRegistry
-from private_registry.registry.configuration import DATA_DIRECTORY, DIRECTORY, DRAIN_SECONDS, FILE, HTTP_SECRET_KEY
+from private_registry.api.registry import Doors, PrivateRegistry
+from private_registry.registry.configuration import (
+    CREDENTIALS_DIRECTORY,
+    DATA_DIRECTORY,
+    DIRECTORY,
+    DRAIN_SECONDS,
+    FILE,
+    HTPASSWD,
+    HTTP_SECRET_KEY,
+    PULLS_FILE,
+)
 from private_registry.registry.metadata import metadata, template_hash
 from private_registry.registry.pod import CONTAINER_SECURITY, pod_spec, quantities
-from private_registry.registry.service import PORT_NAME
+from private_registry.registry.service import PORT_NAME, PULL_PORT_NAME
 
 Strategy = Literal["RollingUpdate", "Recreate"]
 
-CONTAINER = "registry"
-METRICS_PORT_NAME = "metrics"
+CONTAINER, PULLS_CONTAINER = "registry", "pulls"
+CREDENTIALS = "credentials"
+"""The volume."""
+METRICS_PORT_NAME, PULLS_METRICS_PORT_NAME = "metrics", "pulls-metrics"
 
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
@@ -56,6 +67,13 @@ def deployment(
     }
 
 
+def doors_of(deployment: dict[str, Any]) -> Doors:
+    """What the pods of a Deployment are like."""
+    spec = deployment["spec"]["template"]["spec"]
+    named = {part: [each["name"] for each in spec.get(part) or []] for part in ("containers", "volumes")}
+    return Doors(asks=CREDENTIALS in named["volumes"], pulls=PULLS_CONTAINER in named["containers"])
+
+
 def _strategy(registry: PrivateRegistry, wanted: Strategy) -> dict[str, Any]:
     if wanted == "Recreate" or registry.spec.storage.access_mode == "ReadWriteOncePod":
         return {"type": "Recreate"}
@@ -69,43 +87,53 @@ def _template(registry: PrivateRegistry, image: str, configuration_name: str, ce
     spec = pod_spec(registry) | {
         "affinity": _affinity(registry),
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS + 7,
-        "containers": [_container(registry, image)],
-        "volumes": [
-            {"name": "data", "persistentVolumeClaim": {"claimName": registry.claim_name}},
-            {"name": "configuration", "projected": _configuration(registry, configuration_name)},
-        ],
+        "containers": _containers(registry, image),
+        "volumes": _volumes(registry, configuration_name),
     }
     return {"metadata": about, "spec": spec}
 
 
-def _container(registry: PrivateRegistry, image: str) -> dict[str, Any]:
+def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
+    """The registry; where it asks for credentials, beside it one that lets everybody read and nobody write."""
+    deletes = "true" if registry.spec.storage.delete_enabled else "false"
+    signs = {"secretKeyRef": {"name": names.http_secret(registry.name), "key": HTTP_SECRET_KEY}}
+    main = _container(registry, CONTAINER, image, FILE)
+    main["env"] = [
+        {"name": "REGISTRY_STORAGE_DELETE_ENABLED", "value": deletes},
+        {"name": "REGISTRY_HTTP_SECRET", "valueFrom": signs},
+        *main["env"],
+    ]
+    if registry.doors.asks:
+        main["volumeMounts"].append({"name": CREDENTIALS, "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True})
+    if not registry.doors.pulls:
+        return [main]
+    pulls = _container(registry, PULLS_CONTAINER, image, PULLS_FILE)
+    pulls["volumeMounts"][0]["readOnly"] = True
+    return [main, pulls]
+
+
+_PORTS = {
+    CONTAINER: ((PORT_NAME, names.PORT), (METRICS_PORT_NAME, names.DEBUG_PORT)),
+    PULLS_CONTAINER: ((PULL_PORT_NAME, names.PULL_PORT), (PULLS_METRICS_PORT_NAME, names.PULL_DEBUG_PORT)),
+}
+
+
+def _container(registry: PrivateRegistry, name: str, image: str, file: str) -> dict[str, Any]:
     # No startup probe: a registry listens within a second of its start, and liveness gives it a minute.
+    (serving, _), (metrics, _) = ports = _PORTS[name]
     return {
-        "name": CONTAINER,
+        "name": name,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         # The entrypoints of the published images differ; the program is in the path of all of them.
-        "command": ["registry", "serve", f"{DIRECTORY}/{FILE}"],
-        "env": [
-            {
-                "name": "REGISTRY_STORAGE_DELETE_ENABLED",
-                "value": "true" if registry.spec.storage.delete_enabled else "false",
-            },
-            {
-                "name": "REGISTRY_HTTP_SECRET",
-                "valueFrom": {"secretKeyRef": {"name": names.http_secret(registry.name), "key": HTTP_SECRET_KEY}},
-            },
-            # Distribution 3 would otherwise send traces to a collector on localhost, and log that there is none.
-            {"name": "OTEL_TRACES_EXPORTER", "value": "none"},
-        ],
-        "ports": [
-            {"name": PORT_NAME, "containerPort": names.PORT, "protocol": "TCP"},
-            {"name": METRICS_PORT_NAME, "containerPort": names.DEBUG_PORT, "protocol": "TCP"},
-        ],
+        "command": ["registry", "serve", f"{DIRECTORY}/{file}"],
+        # Distribution 3 would otherwise send traces to a collector on localhost, and log that there is none.
+        "env": [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}],
+        "ports": [{"name": port, "containerPort": number, "protocol": "TCP"} for port, number in ports],
         "readinessProbe": {
             "httpGet": {
                 "path": "/",
-                "port": PORT_NAME,
+                "port": serving,
                 "scheme": "HTTP" if registry.certificate_secret is None else "HTTPS",
             },
             "periodSeconds": 1,
@@ -115,7 +143,7 @@ def _container(registry: PrivateRegistry, image: str) -> dict[str, Any]:
         # A connection and no request: a slow disk turns every path to 503 and must not become a restart loop. On the
         # metrics port of the same process, because a connection without TLS handshake is logged as an error on 5000.
         "livenessProbe": {
-            "tcpSocket": {"port": METRICS_PORT_NAME},
+            "tcpSocket": {"port": metrics},
             "periodSeconds": 10,
             "timeoutSeconds": 5,
             "failureThreshold": 6,
@@ -137,15 +165,24 @@ def _resources(registry: PrivateRegistry) -> dict[str, Any]:
     return {key: value for key, value in both.items() if value}
 
 
-def _configuration(registry: PrivateRegistry, configuration_name: str) -> dict[str, Any]:
-    """One volume for file and certificate: a volume cannot be mounted inside another read-only one."""
-    sources: list[dict[str, Any]] = [
-        {"configMap": {"name": configuration_name, "items": [{"key": FILE, "path": FILE}]}},
-    ]
+def _volumes(registry: PrivateRegistry, configuration_name: str) -> list[dict[str, Any]]:
+    """One volume for files and certificate: a volume cannot be mounted inside another read-only one."""
+    files = [FILE, PULLS_FILE] if registry.doors.pulls else [FILE]
+    configuration = [_source("configMap", configuration_name, *files)]
     if registry.certificate_secret is not None:
-        items = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
-        sources.append({"secret": {"name": registry.certificate_secret, "items": items}})
-    return {"defaultMode": 0o440, "sources": sources}
+        configuration.append(_source("secret", registry.certificate_secret, "tls.crt", "tls.key"))
+    volumes: list[dict[str, Any]] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": registry.claim_name}},
+        {"name": "configuration", "projected": {"defaultMode": 0o440, "sources": configuration}},
+    ]
+    if registry.doors.asks:
+        credentials = _source("secret", names.htpasswd_secret(registry.name), HTPASSWD)
+        volumes.append({"name": CREDENTIALS, "projected": {"defaultMode": 0o440, "sources": [credentials]}})
+    return volumes
+
+
+def _source(kind: str, name: str, *keys: str) -> dict[str, Any]:
+    return {kind: {"name": name, "items": [{"key": key, "path": key} for key in keys]}}
 
 
 def _affinity(registry: PrivateRegistry) -> dict[str, Any]:

@@ -32,7 +32,12 @@ def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
     asked = registry.spec.model_dump(
         mode="json",
         exclude_defaults=True,
-        exclude={"service": True, "storage": {"size", "reclaim_policy"}, "node_trust": {"enabled", "node_selector"}},
+        exclude={
+            "service": True,
+            "storage": {"size", "reclaim_policy"},
+            "node_trust": {"enabled", "node_selector"},
+            "auth": {"users"},
+        },
     )
     return _digest({"spec": {part: value for part, value in asked.items() if value}, "beside": list(beside)})
 

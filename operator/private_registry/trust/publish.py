@@ -67,7 +67,7 @@ def build(
         registry=registry.key,
         hosts=tuple(trusted),
         addresses=tuple(str(ip_address(address)) for address in cluster_ips),
-        port=names.PORT,
+        port=registry.pull_port,
         scheme="https" if tls else "http",
         ca_bundle="".join(f"{block}\n" for block in CERTIFICATE.findall(ca_bundle)) if tls else "",
         server_name=server_name if tls else "",

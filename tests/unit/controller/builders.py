@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from itertools import count
 from typing import Any
 
+import bcrypt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from private_registry import pki
@@ -38,13 +39,18 @@ def a_key(number: int) -> ec.EllipticCurvePrivateKey:
 
 
 AUTHORITY = pki.create_authority(a_key(1), serial=1, now=NOW - timedelta(days=1))
-LOADED_DICE = Chance(key=lambda: a_key(2), serial=lambda: 2, token=lambda: "a token")
+SALT = b"$2b$04$" + b"a" * 21 + b"u"
+"""Of a hash that is made in no time."""
+LOADED_DICE = Chance(key=lambda: a_key(2), serial=lambda: 2, token=lambda: "a token", salt=lambda: SALT)
 """Chance that gives the same each time, so that two ends can be compared."""
 
 
 _NUMBERS = count(100)
 CHANCE = Chance(
-    key=lambda: a_key(next(_NUMBERS)), serial=lambda: next(_NUMBERS), token=lambda: f"token {next(_NUMBERS)}"
+    key=lambda: a_key(next(_NUMBERS)),
+    serial=lambda: next(_NUMBERS),
+    token=lambda: f"token {next(_NUMBERS)}",
+    salt=lambda: bcrypt.gensalt(rounds=4),
 )
 """Chance that never gives the same twice."""
 
@@ -88,7 +94,12 @@ def a_registry(spec: Object | None = None, **metadata: Any) -> PrivateRegistry:
 def facts(**others: Any) -> Facts:
     """What a plan is made from beside the objects: a CA, and nothing in the way."""
     usual = Facts(
-        settings=SETTINGS, now=NOW, chance=LOADED_DICE, authority=AUTHORITY, ca_bundle=AUTHORITY.cert_pem, serves=True
+        settings=SETTINGS,
+        now=NOW,
+        chance=LOADED_DICE,
+        authority=AUTHORITY,
+        ca_bundle=AUTHORITY.cert_pem,
+        serves=True,
     )
     return replace(usual, **others)
 

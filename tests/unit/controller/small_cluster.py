@@ -64,7 +64,7 @@ class SmallCluster:
     def reconcile(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
         """One reconcile, as the registry loop does it."""
         registry = registry.model_copy(update={"status": self.status})
-        known = known or facts()
+        known = replace(known or facts(), followed=summary.published_hash(registry, self.observe(registry)))
         seen, planned = self._write_all(registry, self.observe(registry), replace(known, serves=False))
         serves = planned.rollout.state == "complete"
         if serves and known.serves:

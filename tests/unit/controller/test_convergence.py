@@ -1,7 +1,8 @@
 """Killed between any two writes, a registry ends up the same; and once there, nothing is written (invariants 1, 9).
 
-Every way to serve, with the operator's own claim and with another's, trusted by nodes or not: from nothing to each of
-them, and from one to the next, with a kill after every single write on the way.
+Every way to serve, with the operator's own claim and with another's, trusted by nodes or not, open to all or to
+whoever has a credential: from nothing to each of them, and from one to the next, with a kill after every write on the
+way.
 """
 
 from functools import cache
@@ -22,14 +23,20 @@ MODES: dict[str, Object] = {
 }
 STORAGES: dict[str, Object] = {"own claim": {}, "another's claim": {"claimName": "shared"}}
 TRUST = {"trusted": True, "not trusted": False}
+AUTHS: dict[str, Object] = {
+    "open": {},
+    "open to pulls": {"mode": "Basic", "acknowledgePlainHTTP": True},
+    "closed": {"mode": "Basic", "acknowledgePlainHTTP": True, "anonymousPull": False},
+}
 
 SPECS: dict[str, Object] = {
-    f"{mode}, {storage}, {trust}": {
+    f"{mode}, {storage}, {trust}, {auth}": {
         "tls": MODES[mode],
         "storage": STORAGES[storage],
         "nodeTrust": {"enabled": TRUST[trust]},
+        "auth": AUTHS[auth],
     }
-    for mode, storage, trust in product(MODES, STORAGES, TRUST)
+    for mode, storage, trust, auth in product(MODES, STORAGES, TRUST, AUTHS)
 }
 
 
@@ -41,7 +48,7 @@ CHANGES = [
     (before, after)
     for before, after in product(SPECS, SPECS)
     # One at a time, and a registry keeps its claim for life.
-    if _differences(before, after) in (["tls"], ["nodeTrust"]) and "own claim" in before
+    if _differences(before, after) in (["tls"], ["nodeTrust"], ["auth"]) and "own claim" in before
 ]
 
 every_spec = pytest.mark.parametrize("spec", SPECS)

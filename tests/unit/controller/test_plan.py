@@ -8,13 +8,11 @@ import pytest
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.controller.health.problem import Concern
-from private_registry.controller.registries.observe import Observed
+from private_registry.controller.registries.observe import Observed, cluster_ips, load_balancer_hosts
 from private_registry.controller.registries.plan import (
     Apply,
     Create,
     Plan,
-    cluster_ips,
-    load_balancer_hosts,
     plan,
     plan_deletion,
 )

@@ -76,6 +76,11 @@ def brought(secret: Object | None) -> RegistryStatus:
     return status_of({"tls": {"mode": "Secret", "secretName": "brought"}}, objects=made().objects, changed=changed)
 
 
+def pushing(secret: Object) -> RegistryStatus:
+    spec = {"auth": {"mode": "Basic", "users": [{"secretName": "ci"}]}}
+    return status_of(spec, objects=made().objects, changed={("Secret", "ci"): secret})
+
+
 def foreign() -> Object:
     service = copy.deepcopy(made().objects["Service", "team"])
     service["metadata"]["labels"] = {}
@@ -126,6 +131,8 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.HOST_TAKEN: lambda: hosts("a.example.com:5000", taken_hosts={"a.example.com": "registries/older"}),
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
+    Reason.CREDENTIALS_INVALID: lambda: pushing({"metadata": {"name": "ci"}}),
+    Reason.PLAIN_HTTP_NOT_ACKNOWLEDGED: lambda: status_of({"tls": {"mode": "Disabled"}, "auth": {"mode": "Basic"}}),
     Reason.SPEC_INVALID: lambda: summary.spec_invalid(a_registry(), "spec.storage.size: too long", NOW),
     Reason.REFUSED_BY_SERVER: lambda: told(Reason.REFUSED_BY_SERVER),
     Reason.NODES_NOT_TRUSTED: lambda: status_of(rows={"worker": {"trusted": False, "reason": "Unreachable"}}),

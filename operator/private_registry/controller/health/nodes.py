@@ -12,6 +12,7 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.controller.health.diagnosis import parse_time
 from private_registry.controller.world import World, is_linux, is_true
+from private_registry.trust.reasons import Reason as TrustReason
 
 Object = dict[str, Any]
 
@@ -83,6 +84,19 @@ def _verdict(node: str, row: Object | None, entry_hash: str, agent_ready: bool |
 def _row(node_trust: Object | None, key: str) -> Object | None:
     rows = ((node_trust or {}).get("status") or {}).get("registries") or []
     return next((row for row in rows if row.get("registry") == key), None)
+
+
+def lagging(key: str, entry_hash: str, world: World) -> list[str]:
+    """The nodes that go by an earlier entry of the registry, as far as their agents are there to tell."""
+    agents = world.agent_ready()
+    rows = {node: _row(each, key) for node, each in sorted(world.node_trusts.items()) if agents.get(node)}
+    return [node for node, row in rows.items() if row and not _goes_by(row, entry_hash)]
+
+
+def _goes_by(row: Object, entry_hash: str) -> bool:
+    """Whether the node has the files of this entry, or is getting rid of all of them."""
+    reason = row["reason"]
+    return bool(reason == TrustReason.UNDOING or (row["entryHash"] == entry_hash and reason != TrustReason.APPLYING))
 
 
 def listing(key: str, node_trusts: Iterable[Object]) -> list[str]:

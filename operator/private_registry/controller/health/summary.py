@@ -12,8 +12,8 @@ from private_registry.api.conditions import Condition, Reason, Status, Type, fin
 from private_registry.api.registry import MAX_PROBLEMS, NodeProblem, NodesStatus, PrivateRegistry, RegistryStatus
 from private_registry.controller.health.nodes import Nodes
 from private_registry.controller.health.problem import Concern, Problem
-from private_registry.controller.registries.observe import Observed
-from private_registry.controller.registries.plan import Plan, cluster_ips
+from private_registry.controller.registries.observe import Observed, cluster_ips
+from private_registry.controller.registries.plan import Plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
 from private_registry.trust import entry as trust
@@ -77,7 +77,7 @@ def _status(
 ) -> RegistryStatus:
     seen = found.seen
     merged = merge(conditions, registry.status.conditions, generation=registry.generation, now=_text(now))
-    ca = names.ca_config_map(registry.name)
+    ca, secret = names.ca_config_map(registry.name), names.credentials_secret(registry.name)
     ready = find(merged, Type.READY)
     desired, trusted = len(found.nodes.verdicts), found.nodes.trusted
     return RegistryStatus(
@@ -85,6 +85,7 @@ def _status(
         host=found.plan.entry.hosts[0] if found.plan.entry else registry.status.host or registry.host,
         cluster_ips=cluster_ips(seen.get(kinds.SERVICE, registry.name)) or registry.status.cluster_ips,
         ca_config_map_name=ca if seen.get(kinds.CONFIG_MAP, ca) and registry.certificate_secret else "",
+        credentials_secret_name=secret if seen.get(kinds.SECRET, secret) else "",
         size=_size(registry, seen),
         entry_hash=published_hash(registry, seen),
         message=ready.message if ready and ready.status != "True" else "",

@@ -28,6 +28,8 @@ class Chance:
     key: Callable[[], ec.EllipticCurvePrivateKey]
     serial: Callable[[], int]
     token: Callable[[], str]
+    salt: Callable[[], bytes]
+    """Of a bcrypt hash, which says with how many rounds it is made."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecI
 from private_registry.controller import events, metrics
 from private_registry.controller.engine import Next
 from private_registry.controller.health import rollout, summary
-from private_registry.controller.health.nodes import judge, listing
+from private_registry.controller.health.nodes import judge, lagging, listing
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries import probe, tenancy
@@ -95,11 +95,14 @@ class RegistryLoop:
 
     async def _converge(self, registry: PrivateRegistry, body: Object) -> Next:
         seen = await observe(self._kube, registry, self._settings.agents_namespace)
-        facts = self._facts(registry)
+        published = summary.published_hash(registry, seen)
+        followed = "" if lagging(registry.key, published, self._world) else published
+        facts = replace(self._facts(registry), followed=followed)
         seen, planned, refused = await self._write_all(registry, seen, facts)
         served = await probe.serves(registry, seen, planned)
-        if served.as_planned:
-            seen, planned, more = await self._write_all(registry, seen, replace(facts, serves=True))
+        facts = replace(facts, serves=served.as_planned, accepted=await self._accepted(registry, seen, planned))
+        if facts.serves or facts.accepted:
+            seen, planned, more = await self._write_all(registry, seen, facts)
             refused = (*refused, *(problem for problem in more if problem not in refused))
         properties = await self._asked(registry, seen, planned) if served.as_planned else ()
         problems = (*refused, *planned.problems, *properties)
@@ -115,11 +118,19 @@ class RegistryLoop:
             waits.append(GATHER)
         if nodes.next_look is not None:
             waits.append(nodes.next_look)
-        if planned.rollout.state != "complete" or planned.queued_behind:
+        if planned.users and planned.users.expires:
+            waits.append(max(SOON, (planned.users.expires - _now()).total_seconds()))
+        if planned.rollout.state != "complete" or planned.queued_behind or (planned.users and planned.users.following):
             waits.append(BUSY)
         elif not served.as_planned:
             waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
+
+    async def _accepted(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> str:
+        """User name of the credential that is to replace the generated one, once every pod knows it."""
+        if not planned.users or not planned.users.following or planned.rollout.state != "complete":
+            return ""
+        return planned.users.following.username if await probe.accepts(registry, seen, planned) else ""
 
     def _facts(self, registry: PrivateRegistry) -> Facts:
         authority = self._authority()
@@ -176,7 +187,7 @@ class RegistryLoop:
     async def _create(self, registry: PrivateRegistry, obj: Object) -> Object:
         metrics.WRITES.labels("create", obj["kind"]).inc()
         try:
-            return await self._kube.create(obj)
+            created = await self._kube.create(obj)
         except ApiError as error:
             lost = obj["kind"] == kinds.SERVICE.kind and obj["spec"].pop("clusterIPs", None)
             if error.status != 422 or not lost:
@@ -186,12 +197,15 @@ class RegistryLoop:
             created = await self._kube.create(obj)
             new = created["spec"]["clusterIP"]
             logger.warning("the Service's address was taken", extra={"key": registry.key, "old": lost, "new": new})
-            body = {"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": _reference(registry)}
             text = (
                 f"the Service was deleted and its address {lost[0]} is taken: it is now {new}, and every node is told"
             )
-            events.post(body, reason="AddressChanged", message=text, warning=True)
-            return created
+            events.post(_object_of(registry), reason="AddressChanged", message=text, warning=True)
+        name = names.credentials_secret(registry.name)
+        if (created["kind"], created["metadata"]["name"]) == (kinds.SECRET.kind, name):
+            text = f"whoever pushes needs the credential in the Secret {name} from now on"
+            events.post(_object_of(registry), reason="CredentialsCreated", message=text)
+        return created
 
     async def _roll(self, registry: PrivateRegistry, obj: Object, live: Object) -> Object:
         """Change the Deployment; when that rolls pods for an upgrade, only if nobody else's turn came first."""
@@ -313,8 +327,10 @@ def _refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> Proble
     return Problem(Reason.REFUSED_BY_SERVER, f"the API server refuses the {what}: {error.message}", concern)
 
 
-def _reference(registry: PrivateRegistry) -> Object:
-    return {"namespace": registry.namespace, "name": registry.name, "uid": registry.uid}
+def _object_of(registry: PrivateRegistry) -> Object:
+    """As far as an event needs it."""
+    metadata = {"namespace": registry.namespace, "name": registry.name, "uid": registry.uid}
+    return {"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": metadata}
 
 
 def _now() -> datetime:

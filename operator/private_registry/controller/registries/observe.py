@@ -15,7 +15,8 @@ from private_registry.registry.configuration import configuration
 
 Object = dict[str, Any]
 
-_NOTHING: Mapping[tuple[str, str], Object] = {}
+CREDENTIALS = (names.credentials_secret, names.htpasswd_secret)
+"""Names of the Secrets that are there while the registry asks for credentials."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
     ]
     if brought := registry.spec.tls.secret_name:
         wanted.append((kinds.SECRET, namespace, brought))
+    if registry.authenticates or registry.status.credentials_secret_name:
+        wanted += [(kinds.SECRET, namespace, secret(name)) for secret in CREDENTIALS]
+        wanted += [(kinds.SECRET, namespace, user.secret_name) for user in registry.spec.auth.users]
     own = ",".join(f"{key}={value}" for key, value in names.labels(name, registry.uid).items())
     pods_of = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={name}"
     found, config_maps, pods = await asyncio.gather(
@@ -103,3 +107,30 @@ def configurations(registry: PrivateRegistry, seen: Observed) -> tuple[Object, .
     prefix = names.configuration(registry.name, "")
     ours = seen.ours(kinds.CONFIG_MAP, registry.uid)
     return tuple(obj for obj in ours if obj["metadata"]["name"].startswith(prefix))
+
+
+def cluster_ips(service: Object | None) -> tuple[str, ...]:
+    """The addresses of a Service; none before the API server has given them."""
+    return tuple(ip for ip in ((service or {}).get("spec") or {}).get("clusterIPs") or () if ip and ip != "None")
+
+
+def load_balancer_hosts(service: Object | None) -> tuple[str, ...]:
+    """Addresses and names under which a load balancer offers the Service, as its provider reports them."""
+    ingress = (((service or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return tuple(each[key] for each in ingress for key in ("ip", "hostname") if each.get(key))
+
+
+def has_pull_port(service: Object | None) -> bool:
+    """Whether clients may be using the port on which anyone may pull."""
+    return any(port["port"] == names.PULL_PORT for port in ((service or {}).get("spec") or {}).get("ports") or ())
+
+
+def mounted_configurations(seen: Observed) -> list[str]:
+    """Configurations of ReplicaSets that have pods or may get some."""
+    return [
+        (source.get("configMap") or {}).get("name", "")
+        for replica_set in seen.replica_sets
+        if replica_set["spec"].get("replicas") or (replica_set.get("status") or {}).get("replicas")
+        for volume in replica_set["spec"]["template"]["spec"].get("volumes") or []
+        for source in (volume.get("projected") or {}).get("sources") or []
+    ]

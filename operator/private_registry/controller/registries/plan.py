@@ -13,15 +13,24 @@ from typing import Any
 from private_registry import pki
 from private_registry.api import names
 from private_registry.api.conditions import Reason
-from private_registry.api.quantity import InvalidQuantityError, parse_quantity
+from private_registry.api.hosts import Host
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import diagnosis, rollout
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.rollout import Rollout
-from private_registry.controller.registries import certificate
+from private_registry.controller.registries import certificate, credentials
 from private_registry.controller.registries.certificate import Chance, Serving
+from private_registry.controller.registries.credentials import Users
 from private_registry.controller.registries.drift import drifted, is_left_behind, is_ours, stamped
-from private_registry.controller.registries.observe import Observed, configurations
+from private_registry.controller.registries.observe import (
+    CREDENTIALS,
+    Observed,
+    cluster_ips,
+    configurations,
+    has_pull_port,
+    load_balancer_hosts,
+    mounted_configurations,
+)
 from private_registry.controller.registries.taken import names_taken
 from private_registry.controller.settings import Settings
 from private_registry.kube import kinds
@@ -29,6 +38,7 @@ from private_registry.kube.kinds import Kind
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
 from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.credentials import credentials_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 from private_registry.registry.image_proof import image_proof_pod
@@ -82,6 +92,10 @@ class Facts:
     ca_bundle: str = ""
     serves: bool = False
     """Whether /v2/ answered through the Service, a moment ago, the way the entry says that it does."""
+    followed: str = ""
+    """Hash of the entry that every node goes by; empty: there is none."""
+    accepted: str = ""
+    """User name of the credential to come, once the registry has accepted it."""
     taken_hosts: Mapping[str, str] = field(default_factory=dict)
     """Further names, without port, of registries that asked for them first, with those registries."""
     claim_user: str = ""
@@ -97,12 +111,15 @@ class Plan:
     """What is waited for before the next write can be planned; empty: nothing."""
     serving: Serving | None = None
     entry: trust.Entry | None = None
+    users: Users | None = None
+    """None where nobody is asked for credentials."""
     rollout: Rollout = rollout.ABSENT
     queued_behind: Blocker | None = None
 
 
 def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     """The next writes for a registry that is not being deleted."""
+    registry = credentials.staged(registry, seen, followed=facts.followed)
     if taken := names_taken(registry, seen):
         return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
     draft = _Draft(registry, seen, facts)
@@ -112,8 +129,9 @@ def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     if addresses := cluster_ips(seen.get(kinds.SERVICE, registry.name)):
         draft.certificate(addresses)
         draft.configuration()
-        draft.deployment()
         draft.entry(addresses)
+        draft.credentials(addresses)
+        draft.deployment()
     else:
         draft.waiting = "the Service's address"
     draft.leftovers()
@@ -132,6 +150,7 @@ class _Draft:
         self._problems: list[Problem] = []
         self._serving: Serving | None = None
         self._entry: trust.Entry | None = None
+        self._users: Users | None = None
         self._configuration = ""
         self._queued_behind: Blocker | None = None
         self._storage_usable = True
@@ -146,6 +165,7 @@ class _Draft:
             waiting=self.waiting,
             serving=self._serving,
             entry=self._entry,
+            users=self._users,
             rollout=self._rollout,
             queued_behind=self._queued_behind,
         )
@@ -153,13 +173,17 @@ class _Draft:
     def service(self) -> None:
         live = self._seen.get(kinds.SERVICE, self._registry.name)
         known = self._registry.status.cluster_ips
+        # The port stays until nobody is sent there any more: see leftovers().
+        pulls = self._registry.doors.pulls or has_pull_port(live)
         if live is None and known:
             # Deleted by someone: it comes back with the addresses that the nodes know. They are no part of what is
             # compared from then on: the server keeps them by itself.
-            again = service(self._registry, cluster_ips=known)
-            self._writes.append(Create({**again, "metadata": stamped(service(self._registry))["metadata"]}))
+            again = service(self._registry, pulls=pulls, cluster_ips=known)
+            self._writes.append(
+                Create({**again, "metadata": stamped(service(self._registry, pulls=pulls))["metadata"]})
+            )
         else:
-            self._want(service(self._registry), live)
+            self._want(service(self._registry, pulls=pulls), live)
 
     def http_secret(self) -> None:
         if self._seen.get(kinds.SECRET, names.http_secret(self._registry.name)) is None:
@@ -167,7 +191,7 @@ class _Draft:
 
     def claim(self) -> None:
         live = self._seen.get(kinds.CLAIM, self._registry.claim_name)
-        desired = claim(self._registry)
+        desired = claim(self._registry, live)
         if user := self._facts.claim_user:
             self._storage_usable = False
             self._problems.append(
@@ -179,7 +203,7 @@ class _Draft:
                 )
             )
         elif desired is not None:
-            self._want(_never_smaller(desired, live), live)
+            self._want(desired, live)
         elif live is None:
             self._storage_usable = False
             self._problems.append(
@@ -231,6 +255,21 @@ class _Draft:
         if self._seen.get(kinds.CONFIG_MAP, self._configuration) is None:
             self._want(desired, None)
 
+    def credentials(self, addresses: tuple[str, ...]) -> None:
+        registry, seen, facts = self._registry, self._seen, self._facts
+        if problem := credentials.unacknowledged(registry):
+            self._problems.append(problem)
+        if not registry.authenticates:
+            return
+        accepted, now, chance = facts.accepted, facts.now, facts.chance
+        self._users = users = credentials.decide(registry, seen, accepted=accepted, now=now, chance=chance)
+        self._problems += users.problems
+        hosts = [*registry.hosts_in_pods, *(self._entry.hosts if self._entry else ())]
+        hosts += [str(Host(address, names.PORT)) for address in (*addresses, "localhost")]
+        # In this order: a replacement that people are told of is still to be found in the other one, if it ends here.
+        for secret in (credentials_secret(registry, users.own, dict.fromkeys(hosts)), users.htpasswd):
+            self._want(secret, seen.get(kinds.SECRET, secret["metadata"]["name"]))
+
     def deployment(self) -> None:
         registry, live = self._registry, self._seen.get(kinds.DEPLOYMENT, self._registry.name)
         if not self._storage_usable or (registry.certificate_secret and self._serving is None):
@@ -246,16 +285,22 @@ class _Draft:
         before = (live["metadata"].get("annotations") or {}) if live else {}
         annotations[names.ROLLED_OUT_FOR] = before.get(names.ROLLED_OUT_FOR, "spec")
         annotations[names.ASKED] = self._asked()
+        if registry.stage:
+            annotations[names.STAGED] = "true"
         if live and before.get(names.TEMPLATE) != annotations[names.TEMPLATE]:
             is_upgrade = before.get(names.ASKED, annotations[names.ASKED]) == annotations[names.ASKED]
+            is_second = names.STAGED in before  # of two rollouts: its turn is that of the first
             if self._rollout.busy:
                 self.waiting = "the rollout before the next one"
                 return
-            if is_upgrade and (blocker := self._facts.upgrade_blocker):
+            if is_upgrade and not is_second and (blocker := self._facts.upgrade_blocker):
                 self._queued_behind = blocker
                 return
-            annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
+            if not is_second or not is_upgrade:
+                annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
         self._pods_are_as_asked = True
+        if registry.stage:
+            self.waiting = f"every node to pull from port {registry.pull_port}"
         self._want(desired, live)
         if self._rollout.prove_on:
             image = desired["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -308,7 +353,7 @@ class _Draft:
         if self._rollout.state != "complete" or self._writes or not self._pods_are_as_asked:
             return
         registry, uid = self._registry, self._registry.uid
-        mounted = {self._configuration} | set(_mounted_configurations(self._seen))
+        mounted = {self._configuration} | set(mounted_configurations(self._seen))
         self._writes += [
             Delete(obj)
             for obj in configurations(registry, self._seen)
@@ -319,6 +364,10 @@ class _Draft:
             unused.append((kinds.SECRET, names.certificate_secret(registry.name)))
         if registry.certificate_secret is None or (self._serving and not self._serving.ca_bundle):
             unused.append((kinds.CONFIG_MAP, names.ca_config_map(registry.name)))
+        if not registry.authenticates:
+            unused += [(kinds.SECRET, secret(registry.name)) for secret in CREDENTIALS]
+        if not registry.doors.pulls and has_pull_port(live := self._seen.get(kinds.SERVICE, registry.name)):
+            self._want(service(registry), live)
         self._writes += [Delete(obj) for key in unused if (obj := self._seen.get(*key)) and is_ours(obj, uid)]
         self._writes += [
             Delete(pod)
@@ -338,42 +387,6 @@ class _Draft:
 
 def _rollout(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Rollout:
     return rollout.of(registry, seen.get(kinds.DEPLOYMENT, registry.name), seen.pods, facts.now)
-
-
-def _never_smaller(desired: Object, live: Object | None) -> Object:
-    """The claim with the larger of the asked-for and the live size: a claim that was kept may be larger."""
-    requests = desired["spec"]["resources"]["requests"]
-    if live:
-        asked = live["spec"]["resources"]["requests"]["storage"]
-        try:
-            if parse_quantity(asked) > parse_quantity(requests["storage"]):
-                spec = {**desired["spec"], "resources": {"requests": {"storage": asked}}}
-                return {**desired, "spec": spec}
-        except InvalidQuantityError:
-            return desired
-    return desired
-
-
-def _mounted_configurations(seen: Observed) -> list[str]:
-    """Configurations of ReplicaSets that have pods or may get some."""
-    return [
-        (source.get("configMap") or {}).get("name", "")
-        for replica_set in seen.replica_sets
-        if replica_set["spec"].get("replicas") or (replica_set.get("status") or {}).get("replicas")
-        for volume in replica_set["spec"]["template"]["spec"].get("volumes") or []
-        for source in (volume.get("projected") or {}).get("sources") or []
-    ]
-
-
-def cluster_ips(service: Object | None) -> tuple[str, ...]:
-    """The addresses of a Service; none before the API server has given them."""
-    return tuple(ip for ip in ((service or {}).get("spec") or {}).get("clusterIPs") or () if ip and ip != "None")
-
-
-def load_balancer_hosts(service: Object | None) -> tuple[str, ...]:
-    """Addresses and names under which a load balancer offers the Service, as its provider reports them."""
-    ingress = (((service or {}).get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    return tuple(each[key] for each in ingress for key in ("ip", "hostname") if each.get(key))
 
 
 def plan_deletion(registry: PrivateRegistry, seen: Observed) -> tuple[Delete, ...]:

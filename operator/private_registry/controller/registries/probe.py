@@ -1,16 +1,17 @@
 """What the operator asks a registry itself, through its Service: whether it serves, deletes and can write."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import rollout
 from private_registry.controller.health.problem import Concern, Problem
-from private_registry.controller.registries.observe import Observed
-from private_registry.controller.registries.plan import Plan, cluster_ips
+from private_registry.controller.registries.observe import Observed, cluster_ips
+from private_registry.controller.registries.plan import Plan
 from private_registry.distribution import Answer, Registry, RegistryError
 from private_registry.kube import kinds
+from private_registry.registry.credentials import Credential
 from private_registry.trust import entry as trust
 
 NO_POD = Answer(yes=False, message="the registry's pod is not ready yet")
@@ -29,7 +30,7 @@ async def serves(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Serve
     if not rollout.is_available(seen.get(kinds.DEPLOYMENT, registry.name)):
         return Serves()
     planned = _planned(registry, seen, plan)
-    answer = await planned.serves() if planned else NO_POD
+    answer = await _answer(registry, planned) if planned else NO_POD
     if answer.yes:
         return Serves(answer, as_planned=True)
     told = _told(registry, seen)
@@ -38,11 +39,32 @@ async def serves(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Serve
     return Serves(answer)
 
 
+async def _answer(registry: PrivateRegistry, planned: Registry) -> Answer:
+    """Of all ports that it is to have; one that is to ask nobody for credentials must not."""
+    answer = await planned.serves() if registry.authenticates else await planned.is_open()
+    return await replace(planned, port=registry.pull_port).serves() if answer.yes and registry.has_pulls else answer
+
+
+async def accepts(registry: PrivateRegistry, seen: Observed, plan: Plan) -> bool:
+    """Whether the registry knows the credential that is to replace the generated one."""
+    target = _planned(registry, seen, plan)
+    if target is None or plan.users is None or plan.users.following is None:
+        return False
+    try:
+        return await _as(target, plan.users.following).accepts()
+    except RegistryError:
+        return False
+
+
 async def properties(registry: PrivateRegistry, seen: Observed, plan: Plan) -> tuple[Problem, ...]:
     """What is wrong with a registry that serves: deletion is not as asked, or it cannot write. Raises RegistryError."""
     target = _planned(registry, seen, plan)
     if target is None:
         raise RegistryError("no address yet")
+    if plan.users:
+        target = _as(target, plan.users.own)
+        if not await target.accepts():
+            raise RegistryError(f"the registry does not know the user {plan.users.own.username} yet")
     problems = []
     wanted = registry.spec.storage.delete_enabled
     if await target.deletion_enabled() != wanted:
@@ -75,6 +97,10 @@ def _planned(registry: PrivateRegistry, seen: Observed, plan: Plan) -> Registry 
     if plan.serving is None:
         return None
     return Registry(addresses[0], names.PORT, "https", plan.serving.anchors, plan.serving.server_name)
+
+
+def _as(target: Registry, user: Credential) -> Registry:
+    return replace(target, login=(user.username, user.password))
 
 
 def _told(registry: PrivateRegistry, seen: Observed) -> Registry | None:

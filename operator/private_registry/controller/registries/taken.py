@@ -5,7 +5,7 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.drift import is_left_behind, is_ours
-from private_registry.controller.registries.observe import Observed
+from private_registry.controller.registries.observe import CREDENTIALS, Observed
 from private_registry.kube import kinds
 from private_registry.registry.configuration import configuration
 
@@ -22,6 +22,8 @@ def names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...
     inherited = {names.claim(name), names.entry(registry.namespace, name)}
     if registry.certificate_secret:
         wanted += [(kinds.SECRET, registry.certificate_secret), (kinds.CONFIG_MAP, names.ca_config_map(name))]
+    if registry.authenticates:
+        wanted += [(kinds.SECRET, secret(name)) for secret in CREDENTIALS]
     if registry.spec.storage.claim_name is None:
         wanted.append((kinds.CLAIM, registry.claim_name))
     if registry.spec.node_trust.enabled:

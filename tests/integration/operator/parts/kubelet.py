@@ -71,10 +71,13 @@ class Kubelet:
         self, mirror: Mirror, kube: Kube, provisioner: Provisioner, proxy: Proxy, namespace: str, directory: Path
     ) -> None:
         self.pods = mirror.follow(kinds.POD, namespace)
+        self.secrets = mirror.follow(kinds.SECRET, namespace)
         self.place = ""
         """Node that the next pods are put on, whatever the scheduler would rather do; empty: where it would."""
         self.held = False
         """Whether new pods are kept from starting, as by a slow pull."""
+        self.secrets_held = False
+        """Whether pods are kept from what has changed in their Secrets; a real kubelet may take a minute or more."""
         self._mirror = mirror
         self._kube = kube
         self._provisioner = provisioner
@@ -84,7 +87,7 @@ class Kubelet:
         self._nodes = mirror.follow(kinds.NODE)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._placed: dict[str, _Placed] = {}
-        self._processes: dict[str, Process] = {}
+        self._processes: dict[str, list[Process]] = {}
 
     async def run(self) -> None:
         try:
@@ -107,12 +110,17 @@ class Kubelet:
         self.held = held
         self._mirror.changed()
 
+    def hold_secrets(self, held: bool) -> None:
+        """Keep what changes in Secrets from pods, or let them have it."""
+        self.secrets_held = held
+        self._mirror.changed()
+
     async def crash(self, registry: str) -> None:
         """End the registry's processes, which do not start again."""
         for uid, placed in list(self._placed.items()):
             if placed.pod["metadata"]["labels"][names.INSTANCE] == registry and uid in self._processes:
-                process = self._processes[uid]
-                process.kill()
+                for process in self._processes[uid]:
+                    process.kill()
                 ended = {"exitCode": 2, "reason": "Error", "message": "panic: the disk is on fire"}
                 await self._report(placed, "Running", _waiting("CrashLoopBackOff"), last={"terminated": ended})
 
@@ -122,12 +130,12 @@ class Kubelet:
             node = pod["spec"].get("nodeName") or await self._schedule(pod)
             placed = self._placed[uid] = _Placed(pod, node, _now(), next(_addresses))
             await self._start(placed)
-            await self._until(pod, lambda: False)
+            await self._keep_up(pod)
         except _HasToGoError:
             if uid in self._processes:
                 await self._mirror.until(lambda: self._proxy.knows_to_leave(placed.ip))
         finally:
-            if process := self._processes.pop(uid, None):
+            for process in self._processes.pop(uid, ()):
                 # Not in a thread: it dies with the one that started it. It takes no second without connections.
                 process.stop()
             self._placed.pop(uid, None)
@@ -180,9 +188,9 @@ class Kubelet:
         pod, spec = placed.pod, placed.pod["spec"]
         await self._report(placed, "Pending", _waiting("ContainerCreating"))
         await self._until(pod, lambda: not self.held)
-        root = self._directory / placed.pod["metadata"]["uid"]
+        root = self._root(pod)
         root.mkdir(parents=True)
-        argv: list[str | Path] = []
+        before: list[str | Path] = []
         if placed.claim:
             await self._until(pod, lambda: not self._is_attached_elsewhere(placed))
             claim = self._provisioner.claims.objects[placed.claim]
@@ -190,10 +198,11 @@ class Kubelet:
             hand_over(volume, claim, spec["securityContext"]["fsGroup"])
             mount_point = root / "var/lib/registry"
             mount_point.mkdir(parents=True)
-            argv = ["unshare", "--mount", "--", "sh", "-c", _MOUNT_VOLUME, volume, mount_point]
+            before = ["unshare", "--mount", "--", "sh", "-c", _MOUNT_VOLUME, volume, mount_point]
         contents = await self._contents(pod)
         container.project(spec, root, contents)
-        argv += container.command_line(spec, program(f"registry-{versions.REGISTRY}", "registry"), root)
+        binary = program(f"registry-{versions.REGISTRY}", "registry")
+        commands = [[*before, *container.command_line(spec, each, binary, root)] for each in spec["containers"]]
         match spec["containers"][0]["image"]:
             case image if image == ABSENT:
                 await self._report(placed, "Pending", _waiting("ErrImagePull", NOT_FOUND))
@@ -204,9 +213,30 @@ class Kubelet:
                 else:
                     await self._report(placed, "Running", _waiting("CrashLoopBackOff"), last=ended)
             case _ if spec["restartPolicy"] == "Never":
-                await self._run_to_the_end(placed, argv)
+                await self._run_to_the_end(placed, *commands)
             case _:
-                await self._serve(placed, argv, container.environment(spec, contents))
+                self._processes[pod["metadata"]["uid"]] = []
+                for each, argv in zip(spec["containers"], commands, strict=True):
+                    await self._serve(placed, each, argv, container.environment(each, contents))
+                await self._report(placed, "Running", {"running": {"startedAt": _now()}}, ready=True)
+
+    def _root(self, pod: dict[str, Any]) -> Path:
+        return self._directory / str(pod["metadata"]["uid"])
+
+    async def _keep_up(self, pod: dict[str, Any]) -> None:
+        """Let the pod have its Secrets as they are, until it has to go."""
+        wanted = [name for kind, name in container.mounted(pod) if kind is kinds.SECRET]
+
+        def versions_of() -> dict[str, str]:
+            found = {name: self.secrets.objects.get(name) for name in wanted}
+            return {name: secret["metadata"]["resourceVersion"] for name, secret in found.items() if secret}
+
+        projected: list[dict[str, str]] = [{}]
+        while True:
+            await self._until(pod, lambda: not self.secrets_held and versions_of() != projected[-1])
+            projected.append(versions_of())
+            if len(projected[-1]) == len(wanted):
+                container.project(pod["spec"], self._root(pod), await self._contents(pod))
 
     async def _run_to_the_end(self, placed: _Placed, argv: list[str | Path]) -> None:
         process = await asyncio.create_subprocess_exec(*DIE_WITH_PARENT, *argv, stdout=asyncio.subprocess.DEVNULL)
@@ -214,16 +244,17 @@ class Kubelet:
         ended = {"terminated": {"exitCode": status, "reason": "Error" if status else "Completed"}}
         await self._report(placed, "Failed" if status else "Succeeded", ended)
 
-    async def _serve(self, placed: _Placed, argv: list[str | Path], environment: dict[str, str]) -> None:
-        (serving,) = (port for port in placed.pod["spec"]["containers"][0]["ports"] if port["name"] == "registry")
-        address, port = on_loopback(placed.ip), serving["containerPort"]
-        log = self._directory / f"{placed.name}.log"
+    async def _serve(
+        self, placed: _Placed, spec: dict[str, Any], argv: list[str | Path], environment: dict[str, str]
+    ) -> None:
+        probe = spec["readinessProbe"]["httpGet"]
+        (port,) = (each["containerPort"] for each in spec["ports"] if each["name"] == probe["port"])
+        address, log = on_loopback(placed.ip), self._directory / f"{placed.name}.{spec['name']}.log"
         # The pods have one network, so each listens on its own address only.
-        own = {"REGISTRY_HTTP_ADDR": f"{address}:{port}", "REGISTRY_HTTP_DEBUG_ADDR": f"{address}:{names.DEBUG_PORT}"}
+        own = container.listening_at(spec, address)
         process = Process(argv, log=log, ready=lambda: False, grace=3, env={**environment, **own})
         process.spawn()
-        self._processes[placed.pod["metadata"]["uid"]] = process
-        probe = placed.pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]
+        self._processes[placed.pod["metadata"]["uid"]].append(process)
         url = f"{probe['scheme'].lower()}://{address}:{port}{probe['path']}"
 
         async def answers() -> bool:
@@ -235,7 +266,6 @@ class Kubelet:
             return await _is_ready(url)
 
         await aeventually(answers, within=30, every=0.05, what=f"{placed.name} answers {url}")
-        await self._report(placed, "Running", {"running": {"startedAt": _now()}}, ready=True)
 
     def _is_attached_elsewhere(self, placed: _Placed) -> bool:
         """Whether the volume, which one node can have at a time, is still on another node."""
@@ -247,17 +277,13 @@ class Kubelet:
 
     async def _contents(self, pod: dict[str, Any]) -> dict[str, dict[str, bytes]]:
         wanted = [
-            (kinds.CONFIG_MAP if "configMap" in source else kinds.SECRET, next(iter(source.values()))["name"])
-            for volume in pod["spec"].get("volumes") or []
-            for source in (volume.get("projected") or {}).get("sources") or []
-        ]
-        wanted += [
             (kinds.SECRET, variable["valueFrom"]["secretKeyRef"]["name"])
-            for variable in pod["spec"]["containers"][0].get("env") or []
+            for each in pod["spec"]["containers"]
+            for variable in each.get("env") or []
             if "valueFrom" in variable
         ]
         found = {}
-        for kind, name in wanted:
+        for kind, name in [*container.mounted(pod), *wanted]:
             obj = await self._kube.get(kind, self._namespace, name)
             assert obj, f"the pod {pod['metadata']['name']} mounts the {kind.kind} {name}, which does not exist"
             found[name] = container.content(obj)
@@ -276,16 +302,19 @@ class Kubelet:
         ready: bool = False,
         last: dict[str, Any] | None = None,
     ) -> None:
-        (spec,) = placed.pod["spec"]["containers"]
         yes_or_no = "True" if ready else "False"
-        status: dict[str, Any] = {
-            "name": spec["name"],
-            "image": spec["image"],
-            "imageID": "",
-            "ready": ready,
-            "restartCount": 1 if last else 0,
-            "state": state,
-        }
+        statuses: list[dict[str, Any]] = [
+            {
+                "name": spec["name"],
+                "image": spec["image"],
+                "imageID": "",
+                "ready": ready,
+                "restartCount": 1 if last else 0,
+                "state": state,
+                **({"lastState": last} if last else {}),
+            }
+            for spec in placed.pod["spec"]["containers"]
+        ]
         conditions = {"PodScheduled": "True", "Initialized": "True", "ContainersReady": yes_or_no, "Ready": yes_or_no}
         await self._patch(
             placed.pod,
@@ -297,7 +326,7 @@ class Kubelet:
                     {"type": kind, "status": value, "lastTransitionTime": placed.since}
                     for kind, value in conditions.items()
                 ],
-                "containerStatuses": [status | ({"lastState": last} if last else {})],
+                "containerStatuses": statuses,
             },
         )
 

@@ -1,0 +1,254 @@
+"""Who may push, and how a credential is replaced by another without refusing anybody who is in the right."""
+
+import base64
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import bcrypt
+import pytest
+
+from private_registry.api import names
+from private_registry.api.conditions import Reason
+from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.registries import credentials
+from private_registry.controller.registries.credentials import Users, decide
+from private_registry.controller.registries.observe import Observed
+from private_registry.registry.credentials import credentials_secret, encoded
+from tests.unit.controller.builders import CHANCE, NOW, a_registry
+
+Object = dict[str, Any]
+
+OVERLAP = timedelta(seconds=credentials.OVERLAP)
+OWN, HTPASSWD = ("Secret", "team-credentials"), ("Secret", "team-htpasswd")
+
+
+class Room:
+    """The Secrets of a registry, from one look at them to the next."""
+
+    def __init__(self, *users: str) -> None:
+        spec = {"auth": {"mode": "Basic", "users": [{"secretName": name} for name in users]}}
+        self.registry: PrivateRegistry = a_registry(spec)
+        self.secrets: dict[tuple[str, str], Object] = {}
+        self.now: datetime = NOW
+
+    def look(self, accepted: str = "") -> Users:
+        users = self.decide(accepted)
+        for secret in (credentials_secret(self.registry, users.own, []), users.htpasswd):
+            self.secrets["Secret", secret["metadata"]["name"]] = secret
+        return users
+
+    def decide(self, accepted: str = "") -> Users:
+        seen = Observed(objects=self.secrets)
+        return decide(self.registry, seen, accepted=accepted, now=self.now, chance=CHANCE)
+
+    def rotate(self, value: str) -> None:
+        self.registry = replace_rotation(self.registry, value)
+
+    def put(self, name: str, **data: str) -> None:
+        self.secrets["Secret", name] = {"metadata": {"name": name}, "data": encoded(data)}
+
+    def accepts(self, username: str, password: str) -> bool:
+        """What the registry would say, which compares with the last line of a user."""
+        lines = base64.b64decode(self.secrets[HTPASSWD]["data"]["htpasswd"]).decode().splitlines()
+        hashes = dict(line.split(":") for line in lines)
+        return username in hashes and bcrypt.checkpw(password.encode(), hashes[username].encode())
+
+
+def replace_rotation(registry: PrivateRegistry, value: str) -> PrivateRegistry:
+    return registry.model_copy(update={"rotate": value})
+
+
+class TestGenerated:
+    def test_it_is_made_once(self) -> None:
+        """The first look makes it, and no later one changes a byte of either Secret."""
+        room = Room()
+        own = room.look().own
+        assert room.accepts(own.username, own.password)
+        before = dict(room.secrets)
+        assert room.look().own == own
+        assert room.secrets == before
+
+    def test_it_says_nothing_of_itself(self) -> None:
+        """No password is in what a log may show of it."""
+        users = Room().look()
+        assert users.own.password not in repr(users)
+
+    @pytest.mark.parametrize("lost", [OWN, HTPASSWD])
+    def test_a_secret_that_somebody_deletes_is_made_again(self, lost: tuple[str, str]) -> None:
+        """The pod's one as it was; and with people's one goes who had read it."""
+        room = Room()
+        own = room.look().own
+        del room.secrets[lost]
+        again = room.look().own
+        assert (again == own) is (lost == HTPASSWD)
+        assert room.accepts(again.username, again.password)
+        assert room.accepts(own.username, own.password) is (lost == HTPASSWD)
+
+    def test_a_password_that_its_owner_puts_there_is_taken(self) -> None:
+        """The Secret may be edited: what stands in it is what the registry asks for."""
+        room = Room()
+        room.look()
+        room.put("team-credentials", username="me", password="my own")
+        assert room.look().own.username == "me"
+        assert room.accepts("me", "my own")
+
+    def test_what_is_no_credential_is_replaced(self) -> None:
+        """Nobody is locked out by a Secret that was emptied."""
+        room = Room()
+        room.look()
+        room.put("team-credentials", username="", password="")
+        own = room.look().own
+        assert room.accepts(own.username, own.password)
+
+
+class TestRotation:
+    def test_nobody_is_refused_on_the_way(self) -> None:
+        """The registry knows the new one before people do, and the old one for an hour after."""
+        room = Room()
+        old = room.look().own
+        room.rotate("once")
+        users = room.look()
+        new = users.following
+        assert new
+        assert users.own == old
+        assert room.accepts(old.username, old.password)
+        assert room.accepts(new.username, new.password)
+        assert room.look().following == new
+
+        users = room.look(accepted=new.username)
+        assert (users.own, users.following) == (new, None)
+        assert room.accepts(old.username, old.password)
+        assert room.accepts(new.username, new.password)
+        assert users.expires == NOW + OVERLAP
+
+        room.now = NOW + OVERLAP - timedelta(seconds=1)
+        assert room.look().expires == NOW + OVERLAP
+        assert room.accepts(old.username, old.password)
+        room.now = NOW + OVERLAP
+        assert room.look().expires is None
+        assert not room.accepts(old.username, old.password)
+        assert room.accepts(new.username, new.password)
+
+    def test_it_is_done_once_for_each_value(self) -> None:
+        """The annotation stays, and means nothing until it has another value."""
+        room = Room()
+        room.look()
+        for value in ("once", "again"):
+            room.rotate(value)
+            following = room.look().following
+            assert following
+            room.look(accepted=following.username)
+            assert room.look().following is None
+
+    def test_a_new_registry_has_nothing_to_rotate(self) -> None:
+        """One that was made with the annotation begins with its first credential."""
+        room = Room()
+        room.rotate("from a template")
+        assert room.look().following is None
+        assert room.look().following is None
+
+    @pytest.mark.parametrize("written", [(), (OWN,), (OWN, HTPASSWD)])
+    def test_killed_between_its_two_writes_it_goes_on(self, written: tuple[tuple[str, str], ...]) -> None:
+        """In the order in which they are written; the old one is good for its hour all the same."""
+        room = Room()
+        old = room.look().own
+        room.rotate("once")
+        new = room.look().following
+        assert new
+        users = room.decide(accepted=new.username)
+        for key, secret in ((OWN, credentials_secret(room.registry, users.own, [])), (HTPASSWD, users.htpasswd)):
+            if key in written:
+                room.secrets[key] = secret
+        users = room.look(accepted="" if written else new.username)
+        assert (users.own, users.following) == (new, None)
+        assert room.accepts(old.username, old.password)
+        assert users.expires == NOW + OVERLAP
+
+
+class TestUsers:
+    def test_a_user_is_let_in_and_out(self) -> None:
+        """With the Secret's password; with another one once it is changed; and not at all without it."""
+        room = Room("ci")
+        room.put("ci", username="builder", password="first")
+        assert room.look().problems == ()
+        assert room.accepts("builder", "first")
+        before = room.secrets[HTPASSWD]
+        room.look()
+        assert room.secrets[HTPASSWD] == before
+        room.put("ci", username="builder", password="second")
+        room.look()
+        assert room.accepts("builder", "second")
+        assert not room.accepts("builder", "first")
+        del room.secrets["Secret", "ci"]
+        (problem,) = room.look().problems
+        assert problem.reason is Reason.SECRET_NOT_FOUND
+        assert not room.accepts("builder", "second")
+
+    @pytest.mark.parametrize(
+        ("data", "what"),
+        [
+            ({}, "username in the Secret ci"),
+            ({"username": "a:b", "password": "x"}, "username in the Secret ci"),
+            ({"username": "#a", "password": "x"}, "username in the Secret ci"),
+            ({"username": "a\n", "password": "x"}, "username in the Secret ci"),
+            ({"username": "a", "password": ""}, "password in the Secret ci must have 1 to 72 bytes"),
+            ({"username": "a", "password": "\u00e4" * 37}, "password in the Secret ci must have 1 to 72 bytes"),
+            ({"username": "a", "password": "x\n"}, "line ends"),
+        ],
+    )
+    def test_a_secret_that_will_not_do_is_named(self, data: dict[str, str], what: str) -> None:
+        """With what is wrong with it, and without a word of what is in it; the others are let in."""
+        room = Room("ci", "other")
+        room.put("ci", **data)
+        room.put("other", username="other", password="x")
+        (problem,) = room.look().problems
+        assert problem.reason is Reason.CREDENTIALS_INVALID
+        assert what in problem.message
+        assert room.accepts("other", "x")
+
+    def test_what_is_no_text_is_named(self) -> None:
+        """Bytes that are no UTF-8, or no base64 at all."""
+        room = Room("ci")
+        for wrong in ("/w==", "?"):
+            room.secrets["Secret", "ci"] = {"metadata": {"name": "ci"}, "data": {"username": wrong, "password": wrong}}
+            (problem,) = room.look().problems
+            assert "must be text" in problem.message
+
+    def test_a_user_name_has_one_owner(self) -> None:
+        """The first that is listed; neither does anybody take the generated one's name."""
+        room = Room("first", "second", "third")
+        own = room.look().own
+        room.put("first", username="builder", password="1")
+        room.put("second", username="builder", password="2")
+        room.put("third", username=own.username, password="3")
+        assert [problem.reason for problem in room.look().problems] == [Reason.CREDENTIALS_INVALID] * 2
+        assert room.accepts("builder", "1")
+        assert room.accepts(own.username, own.password)
+
+
+@pytest.mark.parametrize("wrong", ["no base64", base64.b64encode(b"\xff").decode()])
+def test_what_somebody_makes_of_the_pods_secret_is_made_good(wrong: str) -> None:
+    """It is the operator's own: edited beyond reading, it is written anew."""
+    room = Room()
+    own = room.look().own
+    for changed in (
+        {"data": {"htpasswd": wrong}},
+        {"data": {"next": wrong}},
+        {"metadata": {"annotations": {names.LEAVING: "{"}}},
+        {"data": {"htpasswd": encoded({"x": f"{own.username}:no hash"})["x"]}},
+    ):
+        room.secrets[HTPASSWD] = {"metadata": {}, "data": {}, **changed}
+        assert room.look().own == own
+        assert room.accepts(own.username, own.password)
+
+
+def test_it_works_as_it_is_for_every_name() -> None:
+    """The Secret is a docker config, too, for whatever a pod or a person may call the registry."""
+    registry = a_registry({"auth": {"mode": "Basic"}})
+    own = Room().look().own
+    secret = credentials_secret(registry, own, ["team.registries.svc:5000", "localhost:5000"])
+    config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+    assert config["auths"].keys() == {"team.registries.svc:5000", "localhost:5000"}
+    for each in config["auths"].values():
+        assert base64.b64decode(each["auth"]).decode() == f"{own.username}:{own.password}"
