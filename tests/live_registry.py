@@ -1,13 +1,16 @@
 """One registry on a real cluster, and what a person does with it: kubectl, docker push, curl through a port-forward."""
 
+import base64
 import json
 import shutil
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.kubectl import Kubectl
@@ -124,26 +127,44 @@ class LiveRegistry:
         found = self.kubectl("get", "configmap", f"{self.name}-ca", self.at, "--ignore-not-found", "--output=json")
         return str(json.loads(found)["data"]["ca.crt"]) if found else ""
 
-    def ask(self, method: str, path: str) -> Response:
-        """One request through a port-forward, over TLS if it has a CA."""
-        ca = self.ca()
-        with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward:
-            return request(f"http{'s' if ca else ''}://localhost:{forward.port}{path}", method=method, ca=ca)
+    def login(self) -> tuple[str, str] | None:
+        """User name and password in the Secret that its status names; None where it asks for none."""
+        name = (self.get().get("status") or {}).get("credentialsSecretName")
+        if not name:
+            return None
+        data = self.kubectl.get("secret", name, self.at)["data"]
+        username, password = (base64.b64decode(data[key]).decode() for key in ("username", "password"))
+        return username, password
+
+    def ask(self, method: str, path: str, *, anonymously: bool = False, port: int = 5000) -> Response:
+        """One request through a port-forward, over TLS if it has a CA, and with its credential if it has one."""
+        ca, login = self.ca(), None if anonymously else self.login()
+        with self.kubectl.port_forward(self.namespace, f"service/{self.name}", port) as forward:
+            url = f"http{'s' if ca else ''}://localhost:{forward.port}{path}"
+            return request(url, method=method, ca=ca, login=login)
 
     def push(self, image: str, reference: str) -> str:
         """`docker push` an image that Docker has, as `repository:tag`, through a port-forward.
 
         Again when the port-forward has ended in the middle: Docker would go on trying there.
         """
+        login = self.login()
 
         def pushed() -> str:
-            with self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward:
-                target = f"localhost:{forward.port}/{reference}"
-                _docker("tag", image, target)
+            with (
+                tempfile.TemporaryDirectory() as home,
+                self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward,
+            ):
+                host = f"localhost:{forward.port}"
+                if login:
+                    config = {"auths": {host: {"auth": base64.b64encode(":".join(login).encode()).decode()}}}
+                    (Path(home) / "config.json").write_text(json.dumps(config))
+                _docker("tag", image, f"{host}/{reference}")
                 try:
-                    return _docker("push", target, as_long_as=lambda: forward.works).splitlines()[-1]
+                    push = ("--config", home, "push", f"{host}/{reference}")
+                    return _docker(*push, as_long_as=lambda: forward.works).splitlines()[-1]
                 finally:
-                    _docker("rmi", target)
+                    _docker("rmi", f"{host}/{reference}")
 
         return eventually(pushed, within=60, every=1, what=f"{image} is pushed to {self.key}")
 
@@ -193,9 +214,12 @@ def is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def request(url: str, *, method: str = "GET", ca: str = "") -> Response:
+def request(url: str, *, method: str = "GET", ca: str = "", login: tuple[str, str] | None = None) -> Response:
     """One HTTP request; over TLS, trusting this CA and no other."""
-    asked = urllib.request.Request(url, method=method, headers={"Accept": ACCEPTED})
+    headers = {"Accept": ACCEPTED}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
+    asked = urllib.request.Request(url, method=method, headers=headers)
     context = ssl.create_default_context(cadata=ca) if ca else None
     try:
         with urllib.request.urlopen(asked, timeout=30, context=context) as answer:

@@ -41,20 +41,25 @@ class Place:
     def push(self, registry: LiveRegistry, count: int, *, repository: str = "tiny") -> list[str]:
         """Push images that share nothing from a build pod in another namespace, by the registry's private name.
 
-        The pod trusts the CA in the ConfigMap beside the registry, and nothing else. Returns the images' names.
+        The pod trusts the CA in the ConfigMap beside the registry, and nothing else; it has the credential in the
+        Secret there, if there is one. Returns the images' names.
         """
         self._build_pod()
-        ca = registry.ca()
-        file = f"/tmp/{registry.namespace}.{registry.name}.crt" if ca else ""
-        if ca:
-            self._in_build_pod("sh", "-c", f"cat > {file}", stdin=ca)
-        self._in_build_pod("python3", "-", registry.host, repository, str(count), file, stdin=_PUSH.read_text())
+        login = registry.login()
+        files = {"crt": registry.ca(), "login": "\n".join(login) if login else ""}
+        there = []
+        for kind, content in files.items():
+            file = f"/tmp/{registry.namespace}.{registry.name}.{kind}"
+            if content:
+                self._in_build_pod("sh", "-c", f"cat > {file}", stdin=content)
+            there.append(file if content else "")
+        self._in_build_pod("python3", "-", registry.host, repository, str(count), *there, stdin=_PUSH.read_text())
         return [f"{registry.host}/{repository}:{number}" for number in range(count)]
 
     def push_trusting(self, registry: LiveRegistry, ca_file: str) -> None:
-        """Push from the build pod, trusting the CAs in this file of its image instead."""
+        """Push from the build pod, trusting the CAs in this file of its image instead, and without credential."""
         self._build_pod()
-        self._in_build_pod("python3", "-", registry.host, "tiny", "1", ca_file, stdin=_PUSH.read_text())
+        self._in_build_pod("python3", "-", registry.host, "tiny", "1", ca_file, "", stdin=_PUSH.read_text())
 
     def _in_build_pod(self, *command: str, stdin: str) -> None:
         self.kubectl("exec", f"--namespace={BUILD}", "--stdin", "build", "--", *command, stdin=stdin)

@@ -1,8 +1,9 @@
 """Run in a pod of the operator's image: pushes tiny images to a registry, as a build tool would, over its HTTP API.
 
-    python3 - HOST REPOSITORY COUNT CA_FILE
+    python3 - HOST REPOSITORY COUNT CA_FILE LOGIN_FILE
 
 The images, `HOST/REPOSITORY:0` and so on, share nothing: each has a layer, a configuration and a manifest of its own.
+The files may be empty words: for plain HTTP, and for a registry that asks for no credential.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import platform
 import ssl
 import sys
 import tarfile
+from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
@@ -73,11 +75,16 @@ class Pusher:
         return {"mediaType": media_type, "digest": digest(content), "size": len(content)}
 
 
-async def main(host: str, repository: str, count: int, ca_file: str) -> None:
+def login(file: str) -> dict[str, str]:
+    """Return the header of whoever has the user name and the password in this file, one on each line."""
+    return {"Authorization": aiohttp.encode_basic_auth(*Path(file).read_text().splitlines())} if file else {}
+
+
+async def main(host: str, repository: str, count: int, ca_file: str, login_file: str) -> None:
     """Push all of them, some at a time. Raises aiohttp.ClientError for whatever the registry does not accept."""
     trusted = ssl.create_default_context(cafile=ca_file) if ca_file else None
     connector = aiohttp.TCPConnector(ssl=trusted or True, limit=AT_ONCE)
-    async with aiohttp.ClientSession(connector=connector, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(connector=connector, raise_for_status=True, headers=login(login_file)) as session:
         pusher = Pusher(session, host, repository, "https" if ca_file else "http")
         slots = asyncio.Semaphore(AT_ONCE)
 
@@ -90,5 +97,5 @@ async def main(host: str, repository: str, count: int, ca_file: str) -> None:
 
 
 if __name__ == "__main__":
-    _, a_host, a_repository, a_count, a_file = sys.argv
-    asyncio.run(main(a_host, a_repository, int(a_count), a_file))
+    _, a_host, a_repository, a_count, *files = sys.argv
+    asyncio.run(main(a_host, a_repository, int(a_count), *files))

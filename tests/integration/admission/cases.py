@@ -35,6 +35,14 @@ def tls(**fields: Any) -> Spec:
     return {"tls": fields}
 
 
+def auth(**fields: Any) -> Spec:
+    return {"auth": fields}
+
+
+def user(name: str) -> list[Spec]:
+    return [{"secretName": name}]
+
+
 def hosts(*names: str) -> Spec:
     return {"nodeTrust": {"additionalHosts": list(names)}}
 
@@ -164,6 +172,29 @@ CASES = [
         (tls(mode="Secret", secretName="own.example"),),
     ),
     Case(
+        "users go with mode Basic only",
+        (auth(users=user("ci")), auth(mode="None", users=user("ci"))),
+        (auth(mode="Basic", users=user("ci")), auth(mode="None", users=[])),
+    ),
+    Case(
+        "secretName must be the name of a Secret",
+        (auth(mode="Basic", users=user("Ci")), auth(mode="Basic", users=user("a/b"))),
+        (auth(mode="Basic", users=user("ci.example")),),
+    ),
+    Case(
+        "with tls.mode Disabled passwords cross the network in the clear: set auth.acknowledgePlainHTTP if that is "
+        "meant, or auth.mode None",
+        (
+            {**auth(mode="Basic"), **tls(mode="Disabled")},
+            {**auth(mode="Basic", acknowledgePlainHTTP=False), **tls(mode="Disabled")},
+        ),
+        (
+            {**auth(mode="Basic", acknowledgePlainHTTP=True), **tls(mode="Disabled")},
+            {**auth(mode="None"), **tls(mode="Disabled")},
+            {**auth(mode="Basic"), **tls(mode="Managed")},
+        ),
+    ),
+    Case(
         "a key of nodeSelector must be a label key, such as kubernetes.io/hostname",
         (*keys("a b"), *keys("a/b/c"), *keys("-a"), *keys(""), *keys("A/b"), *keys("a" * 64), *keys("a" * 254 + "/b")),
         (*keys("a"), *keys("example.com/Team_1.x"), *keys("a" * 63), *keys("a" * 253 + "/" + "b" * 63)),
@@ -288,6 +319,7 @@ CHANGES = [
     Change("", storage(reclaimPolicy="Retain"), storage(reclaimPolicy="Delete")),
     Change("", tls(mode="Managed"), tls(mode="Secret", secretName="own")),
     Change("", tls(mode="Secret", secretName="own"), tls(mode="Disabled")),
+    Change("", auth(mode="Basic", anonymousPull=False), auth(mode="None")),
     Change("", {"service": {"type": "NodePort"}}, {"service": {"type": "LoadBalancer"}}),
     Change("", hosts("a.b"), {"nodeTrust": {"enabled": False}}),
 ]

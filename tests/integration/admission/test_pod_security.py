@@ -34,10 +34,19 @@ async def test_an_agents_pod_is_let_in_by_its_own_namespace_alone(admin: Kube) -
         await admin.create(pod(template, NAMESPACE), dry_run=True)
 
 
-@pytest.mark.parametrize("tls", [{"mode": "Managed"}, {"mode": "Disabled"}, {"mode": "Secret", "secretName": "own"}])
-async def test_a_registrys_pods_are_restricted(admin: Kube, tls: Object) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"tls": {"mode": "Disabled"}},
+        {"tls": {"mode": "Secret", "secretName": "own"}},
+        {"auth": {"mode": "Basic"}},
+        {"auth": {"mode": "Basic", "anonymousPull": False}},
+    ],
+)
+async def test_a_registrys_pods_are_restricted(admin: Kube, spec: Object) -> None:
     """A tenant needs no exception for a registry: its pods are let in by a restricted namespace."""
-    registry = parse({"metadata": {"name": "team", "namespace": NAMESPACE, "uid": "1"}, "spec": {"tls": tls}})
+    registry = parse({"metadata": {"name": "team", "namespace": NAMESPACE, "uid": "1"}, "spec": spec})
     serving = deployment(
         registry, image=DEFAULT_IMAGE, configuration_name="team-config", certificate_hash="", strategy="RollingUpdate"
     )

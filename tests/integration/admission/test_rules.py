@@ -134,6 +134,12 @@ async def test_the_api_server_and_the_operator_agree_on_hosts(admin: Kube) -> No
         ({"storage": {"accessMode": "ReadOnlyMany"}}, 'supported values: "ReadWriteOnce", "ReadWriteOncePod"'),
         ({"storage": {"reclaimPolicy": "Recycle"}}, 'supported values: "Retain", "Delete"'),
         ({"tls": {"mode": "Off"}}, 'supported values: "Managed", "Secret", "Disabled"'),
+        ({"auth": {"mode": "Token"}}, 'supported values: "Basic", "None"'),
+        (
+            {"auth": {"mode": "Basic", "users": [{"secretName": "a"}, {"secretName": "a"}]}},
+            "spec.auth.users[1]: Duplicate value",
+        ),
+        ({"auth": {"mode": "Basic", "users": [{}]}}, "spec.auth.users[0].secretName: Required value"),
         ({"service": {"type": "ExternalName"}}, 'supported values: "ClusterIP", "NodePort", "LoadBalancer"'),
         ({"scheduling": {"imagePullSecrets": [{}]}}, "spec.scheduling.imagePullSecrets[0].name: Required value"),
         ({"image": "a" * 513}, "spec.image: Too long"),
@@ -147,7 +153,9 @@ async def test_the_schema_refuses_what_needs_no_rule(admin: Kube, spec: Spec, sa
     assert says in refusal.value.message
 
 
-@pytest.mark.parametrize("field", ["auth", "storage.sise", "scheduling.affinity.nodeAfinity", "nodeTrust.hosts"])
+@pytest.mark.parametrize(
+    "field", ["auth.password", "storage.sise", "scheduling.affinity.nodeAfinity", "nodeTrust.hosts"]
+)
 def test_an_unknown_field_is_refused(cluster: ControlPlane, field: str) -> None:
     """`kubectl` says which field it is that does not exist, instead of dropping it."""
     with pytest.raises(CommandError, match=f'unknown field "spec.{field}"'):
@@ -167,6 +175,7 @@ async def test_an_empty_spec_is_shown_with_its_defaults(admin: Kube) -> None:
     assert (await admin.create(body))["spec"] == {
         "storage": {"deleteEnabled": True, "accessMode": "ReadWriteOnce", "reclaimPolicy": "Retain"},
         "tls": {"mode": "Managed"},
+        "auth": {"mode": "None", "anonymousPull": True, "acknowledgePlainHTTP": False},
         "service": {"type": "ClusterIP"},
         "nodeTrust": {"enabled": True},
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
@@ -194,6 +203,7 @@ async def test_a_status_is_kept_as_it_is_written(admin: Kube) -> None:
         host="team.registries.svc:5000",
         cluster_ips=("10.96.0.9", "fd00::9"),
         ca_config_map_name="team-ca",
+        credentials_secret_name="team-credentials",
         size="20Gi",
         entry_hash="0123456789abcdef",
         message="it does not",

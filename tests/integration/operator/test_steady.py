@@ -34,6 +34,7 @@ async def test_nothing_to_do_is_nothing_written(cluster: Cluster) -> None:
     """However often it looks, and when it is started anew, a steady cluster gets no mutating request at all."""
     await cluster.ready()
     await cluster.ready({"tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
+    await cluster.ready({"auth": {"mode": "Basic"}}, name="closed")
     await cluster.create({"storage": {"claimName": "missing"}}, name="stalled")
     await looks(cluster, 2)
     async with cluster.writes() as written:
