@@ -75,6 +75,33 @@ def test_a_namespace_enforces_its_pod_security_level(directory: str, namespace: 
     assert security == {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "audit", "warn")}
 
 
+@pytest.mark.parametrize(
+    ("directory", "namespace", "ports", "both_ways"),
+    [
+        (INSTALLATION, names.OPERATOR_NAMESPACE, [8080], False),
+        (INSTALLATION, names.AGENTS_NAMESPACE, [8080], False),
+        (CLEANUP, "private-registry-cleanup", [], True),
+    ],
+)
+def test_nothing_but_probes_and_metrics_comes_in(
+    directory: str, namespace: str, ports: list[int], both_ways: bool
+) -> None:
+    """Every pod of a namespace of ours is closed but for the port that its probes are on; the cleanup's wholly."""
+    [policy] = [
+        each["spec"]
+        for each in rendered(directory)
+        if (each["kind"], each["metadata"].get("namespace")) == ("NetworkPolicy", namespace)
+    ]
+    assert policy["podSelector"] == {}
+    assert policy["policyTypes"] == ["Ingress", *(["Egress"] if both_ways else [])]
+    assert [port["port"] for rule in policy.get("ingress", ()) for port in rule["ports"]] == ports
+    assert "egress" not in policy
+    there = [each for each in rendered(directory) if each["metadata"].get("namespace") == namespace]
+    containers = [container for pod in pods(there).values() for container in pod["spec"]["containers"]]
+    assert containers
+    assert {port["containerPort"] for each in containers for port in each.get("ports", ())} == set(ports)
+
+
 def granted(role: str) -> dict[tuple[str, str], set[str]]:
     """The verbs that a role grants, by API group and resource. Cluster role and role of one name are taken together."""
     verbs: dict[tuple[str, str], set[str]] = {}
@@ -206,4 +233,9 @@ def test_the_cleanup_pod_is_an_agent_without_rights() -> None:
         for field in ("securityContext", "volumeMounts", "resources", "env"):
             assert container[field] == agent["containers"][0][field], field
     assert cleanup["automountServiceAccountToken"] is False
-    assert {each["kind"] for each in rendered(CLEANUP)} == {"Namespace", "ServiceAccount", "DaemonSet"}
+    assert {each["kind"] for each in rendered(CLEANUP)} == {
+        "Namespace",
+        "ServiceAccount",
+        "NetworkPolicy",
+        "DaemonSet",
+    }
