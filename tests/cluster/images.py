@@ -51,7 +51,10 @@ def ensure(image: Image, cache: Path, log: Path) -> bool:
 
 def identity(name: str) -> str:
     """Return the id of an image, empty when there is no such image."""
-    return output("docker", "images", "--quiet", "--no-trunc", name).partition("\n")[0]
+    try:  # also by a name that has both a tag and a digest
+        return output("docker", "image", "inspect", "--format", "{{.Id}}", name)
+    except CommandError:
+        return ""
 
 
 def label(name: str, key: str = FINGERPRINT) -> str | None:

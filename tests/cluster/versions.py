@@ -25,8 +25,10 @@ PAUSE_TAG = "3.10.1"
 
 # As published, for machines that reach the usual image registries. The node image is the one that kind 0.30 names.
 PUBLISHED_NODE_IMAGE = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
-PUBLISHED_PYTHON_IMAGE = "python:3.13-slim-bookworm"
-PUBLISHED_BUSYBOX_IMAGE = "busybox:1.37"
+PUBLISHED_PYTHON_IMAGE = (  # the Dockerfile has it as its default
+    "python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8"
+)
+PUBLISHED_BUSYBOX_IMAGE = "busybox:1.37@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0"
 
 CLUSTER = "private-registry"
 BARE_CLUSTER = "private-registry-bare"  # of one test: its nodes look into no directory, and have no IPv4

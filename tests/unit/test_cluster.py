@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -363,6 +364,18 @@ async def test_waiting_asynchronously_cuts_off_a_probe_that_hangs() -> None:
     """A deadline holds for what is awaited as well."""
     with pytest.raises(AssertionError, match=r"an answer: not within 0\.05 s; last seen: 'no answer at all'"):
         await aeventually(asyncio.Event().wait, within=0.05, every=0.01, what="an answer")
+
+
+def test_what_comes_from_an_image_registry_is_pinned_by_its_digest() -> None:
+    """A tag that is moved changes nothing here, and what an image is built on is an argument of its build."""
+    published = [value for name, value in vars(versions).items() if name.startswith("PUBLISHED_")]
+    assert len(published) == 3
+    assert [each for each in published if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", each)] == []
+    dockerfile = (images.PROJECT / "Dockerfile").read_text()
+    assert f"\nARG BASE_IMAGE={versions.PUBLISHED_PYTHON_IMAGE}\n" in dockerfile
+    dockerfiles = [dockerfile, *(each.read_text() for each in (golang.DATA / "images").glob("*.Dockerfile"))]
+    bases = {base for text in dockerfiles for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE)}
+    assert bases == {"scratch", "${BASE_IMAGE}"}
 
 
 def test_the_published_node_is_of_the_same_kubernetes_minor_version() -> None:
