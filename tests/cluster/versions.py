@@ -14,6 +14,7 @@ ETCD = "v3.6.16"
 COREDNS = "v1.14.7"
 CRICTL = "v1.34.0"
 CRANE = "v0.20.6"
+KUBE_SCORE = "v1.20.0"
 KIND = "v0.30.0"
 LOCAL_PATH_PROVISIONER = "v0.0.30"
 MACHINES = {"bookworm": "20.10", "trixie": "26.1"}  # releases of Debian, and their Docker Engine

@@ -118,6 +118,7 @@ COREDNS = Programs(
 )
 KIND = Programs("kind", versions.KIND, {"kind": "sigs.k8s.io/kind"})
 CRICTL = Programs("crictl", versions.CRICTL, {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"})
+KUBE_SCORE = Programs("kube-score", versions.KUBE_SCORE, {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"})
 CRANE = Programs("crane", versions.CRANE, {"crane": "github.com/google/go-containerregistry/cmd/crane"})
 LOCAL_PATH = Programs(
     "local-path-provisioner",

@@ -1,0 +1,55 @@
+"""Everything that a cluster may be given, by the options that lead to it.
+
+What an administrator applies is rendered as kubectl renders it; what the operator makes of a PrivateRegistry comes from
+the functions by which it makes it.
+"""
+
+import itertools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.contract.documents import ROOT, Object, rendered
+from tests.registries import SCENARIOS, a_registry, objects
+
+TLS: dict[str, Object] = {
+    "managed": {},
+    "brought": {"tls": {"mode": "Secret", "secretName": "brought"}},
+    "plain": {"tls": {"mode": "Disabled"}},
+}
+SERVICES: dict[str, Object] = {name: {"service": {"type": name}} for name in ("ClusterIP", "NodePort", "LoadBalancer")}
+STORAGE: dict[str, Object] = {
+    "own": {},
+    "existing": {"storage": {"claimName": "shared"}},
+    "one-pod": {"storage": {"accessMode": "ReadWriteOncePod"}},
+}
+
+
+def option_sets() -> dict[str, list[Object]]:
+    """The objects of each set, by its kind and name. Raises NotBuiltError where there is no kubectl yet."""
+    return {
+        "install/plain": rendered("manifests"),
+        "install/startup-taint": _with_startup_taint(),
+        "cleanup/plain": rendered("manifests/cleanup"),
+        **{f"registry/{name}": objects(a_registry(spec)) for name, spec in registries().items()},
+    }
+
+
+def registries() -> dict[str, dict[str, Any]]:
+    """The specs: every way of serving and storing, and the scenarios that the unit tests spell out."""
+    combined = {
+        f"{tls}-{service.lower()}-{storage}": TLS[tls] | SERVICES[service] | STORAGE[storage]
+        for tls, service, storage in itertools.product(TLS, SERVICES, STORAGE)
+    }
+    return SCENARIOS | combined
+
+
+def _with_startup_taint() -> list[Object]:
+    """As `make install STARTUP_TAINT=yes` puts it together."""
+    with tempfile.TemporaryDirectory() as directory:
+        installation, component = (
+            os.path.relpath(ROOT / "manifests" / each, directory) for each in ("", "startup-taint")
+        )
+        Path(directory, "kustomization.yaml").write_text(f"resources: [{installation}]\ncomponents: [{component}]\n")
+        return rendered(directory)
