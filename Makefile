@@ -22,6 +22,9 @@ $(VENV)/installed: requirements-dev.lock
 lock: venv ## Pin every dependency anew, with hashes
 	$(BIN)/uv pip compile --quiet pyproject.toml --universal --generate-hashes --no-header --upgrade -o requirements.lock
 	$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --generate-hashes --no-header --upgrade -o requirements-dev.lock
+	for group in audit checkov; do \
+	  $(BIN)/uv pip compile --quiet --group $$group --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements-$$group.lock; \
+	done
 
 .PHONY: check
 check: venv ## Lint, types, import rules
@@ -37,6 +40,18 @@ test: venv ## All checks and tests, on real parts and a real cluster
 .PHONY: test-runtimes
 test-runtimes: venv ## Of the tests, those of containerd, Docker, CRI-O and podman, and the matrix that they prove
 	$(BIN)/python -m tests.suite parts runtimes matrix
+
+.PHONY: test-security
+test-security: venv ## Known vulnerabilities, scans of the manifests of every option set, SBOM, and the tests of who may do what
+	$(BIN)/python -m tests.suite parts audit scan supply sbom security
+
+.PHONY: audit
+audit: venv ## Ask a vulnerability service about every package that the operator runs on; fails where none can be asked
+	PYTHONPATH=operator $(BIN)/python -m tests.supply_chain audit
+
+.PHONY: sbom
+sbom: venv ## What is in the wheel and in the image, as CycloneDX, into build/sbom: [IMAGE=...]
+	PYTHONPATH=operator $(BIN)/python -m tests.supply_chain sbom $(if $(IMAGE),--image $(IMAGE))
 
 .PHONY: demo
 demo: venv ## The main job, shown on a real cluster: [CONTEXT=... IMAGE=... [YES=1]]

@@ -2,7 +2,8 @@
 
     python -m tests.suite [STAGE ...]
 
-`runtimes` and `matrix` are on request alone (`make test-runtimes`): what they prove is part of `integration`.
+`runtimes`, `sbom`, `security` and `matrix` are on request alone (`make test-runtimes`, `make test-security`): what they
+prove is part of the others.
 
 Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
 compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
@@ -16,7 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.supply_chain.audit import NOT_ASKED
+
 PYTEST = (sys.executable, "-m", "pytest", "--durations=8", "--durations-min=2")
+SUPPLY_CHAIN = ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.supply_chain")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Stage:
 
     name: str
     command: tuple[str, ...]
+    undecided: int | None = None
+    """The exit status by which it says that it could not find out: that is no failure, and no success either."""
 
 
 OF_RUNTIMES = tuple(
@@ -34,16 +40,27 @@ OF_RUNTIMES = tuple(
 )
 """What an agent does with each runtime on a node, against the runtimes themselves."""
 
+OF_SECURITY = (
+    *(str(path) for path in sorted(Path("tests").rglob("test_*hostile*.py"))),
+    *("tests/integration/admission", "tests/contract/test_manifests.py", "tests/unit/test_pki.py"),
+)
+"""What somebody with bad intentions may write, and where he is stopped."""
+
 STAGES = (
     (Stage("check", ("make", "--no-print-directory", "check")),),
     (Stage("unit", (*PYTEST, "tests/unit")),),
     (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all")),),
     (Stage("contract", (*PYTEST, "tests/contract")),),
+    (Stage("audit", (*SUPPLY_CHAIN, "audit"), undecided=NOT_ASKED),),
+    (Stage("scan", (*SUPPLY_CHAIN, "scan")),),
+    (Stage("supply", (*PYTEST, "tests/supply_chain")),),
     (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
     (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
 )
 ON_REQUEST = (
     (Stage("runtimes", (*PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py")),),
+    (Stage("sbom", (*SUPPLY_CHAIN, "sbom")),),
+    (Stage("security", (*PYTEST, *OF_SECURITY)),),
     (Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix")),),
 )
 
@@ -57,6 +74,7 @@ class Outcome:
     seconds: float
     failed: tuple[str, ...] = ()
     """The tests that failed, as far as they can be told."""
+    undecided: bool = False
 
 
 def main() -> int:
@@ -66,7 +84,7 @@ def main() -> int:
     outcomes: list[Outcome] = []
     for stages in (*STAGES, *ON_REQUEST):
         chosen = [stage for stage in stages if stage.name in wanted]
-        outcomes += _run_together(chosen)
+        outcomes += run_together(chosen)
         if any(outcome.status for outcome in outcomes):
             break
     for outcome in outcomes:
@@ -74,12 +92,14 @@ def main() -> int:
             print(f"{outcome.name}: {line}")
     print("== where the time went")
     for outcome in outcomes:
-        print(f"{_minutes(outcome.seconds)}  {outcome.name}{' FAILED' if outcome.status else ''}")
+        ending = " FAILED" if outcome.status else " NOT DONE, it could not ask: see above" if outcome.undecided else ""
+        print(f"{_minutes(outcome.seconds)}  {outcome.name}{ending}")
     print(f"{_minutes(time.monotonic() - began)}  in all", flush=True)
     return next((outcome.status for outcome in outcomes if outcome.status), 0)
 
 
-def _run_together(stages: Sequence[Stage]) -> list[Outcome]:
+def run_together(stages: Sequence[Stage]) -> list[Outcome]:
+    """Run stages side by side, and return how each ended."""
     if not stages:
         return []
     print(f"== {' and '.join(stage.name for stage in stages)}", flush=True)
@@ -90,6 +110,8 @@ def _run_together(stages: Sequence[Stage]) -> list[Outcome]:
 def _run(stage: Stage) -> Outcome:
     began = time.monotonic()
     status = subprocess.run(stage.command, check=False).returncode
+    if status == stage.undecided:
+        return Outcome(stage.name, 0, time.monotonic() - began, undecided=True)
     return Outcome(stage.name, status, time.monotonic() - began)
 
 
