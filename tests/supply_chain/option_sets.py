@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.contract.documents import ROOT, Object, rendered
+from tests.contract.documents import EXAMPLES, ROOT, Object, documents, rendered
 from tests.registries import SCENARIOS, a_registry, objects
 
 TLS: dict[str, Object] = {
@@ -37,12 +37,18 @@ def option_sets() -> dict[str, list[Object]]:
 
 
 def registries() -> dict[str, dict[str, Any]]:
-    """The specs: every way of serving and storing, and the scenarios that the unit tests spell out."""
+    """The specs: every way of serving and storing, the scenarios of the unit tests, and the examples."""
     combined = {
         f"{tls}-{service.lower()}-{storage}": TLS[tls] | SERVICES[service] | STORAGE[storage]
         for tls, service, storage in itertools.product(TLS, SERVICES, STORAGE)
     }
-    return SCENARIOS | combined
+    examples = {
+        f"example-{path.stem}": each.get("spec", {})
+        for path in EXAMPLES
+        for each in documents(path.read_text())
+        if each["kind"] == "PrivateRegistry"
+    }
+    return SCENARIOS | combined | examples
 
 
 def _with_startup_taint() -> list[Object]:

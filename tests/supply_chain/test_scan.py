@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.documents import Object, schema
+from tests.contract.documents import EXAMPLES, Object, schema
 from tests.supply_chain.option_sets import registries
 from tests.supply_chain.scan import MOST_WAIVERS, WAIVERS, Finding, Report, Waiver, idle, left, scan, verdict, waivers
 
@@ -31,6 +31,11 @@ def test_every_option_of_a_registry_is_scanned(path: tuple[str, ...], fields: tu
     wanted = {spec.get(part, {}).get(field, options["default"]) for spec in registries().values()}
     same = {"ReadWriteMany"} if field == "accessMode" else set()  # a word in the claim and nothing else
     assert wanted == set(options["enum"]) - same
+
+
+def test_every_example_is_scanned() -> None:
+    """What a user copies has been looked at."""
+    assert {f"example-{path.stem}" for path in EXAMPLES} <= set(registries())
 
 
 def test_both_tools_find_a_privileged_pod(tmp_path: Path) -> None:
