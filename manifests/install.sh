@@ -4,6 +4,7 @@
 #   IMAGE           the operator's image, as the nodes are to pull it or have it already
 #   REGISTRY_IMAGE  the image of registries that name none; default: the operator's
 #   STARTUP_TAINT   set to anything: with manifests/startup-taint, see docs/nodes.md
+#   NETWORK_POLICIES  set to anything: with manifests/network-policies
 #   CONTEXT         the context of the kubeconfig; default: the current one
 #   KUBECTL         the kubectl to use; default: the one in PATH
 #   TIMEOUT         seconds to wait for the operator, and then for the agents; default: 180
@@ -27,7 +28,7 @@ trap 'rm -rf "$overlay"' EXIT
 container=/spec/template/spec/containers/0
 cat > "$overlay/kustomization.yaml" <<END
 resources: [../manifests]
-components: [${STARTUP_TAINT:+../manifests/startup-taint}]
+components: [${STARTUP_TAINT:+../manifests/startup-taint, }${NETWORK_POLICIES:+../manifests/network-policies}]
 patches:
   - target: {kind: Deployment}
     patch: '[{"op": "replace", "path": "$container/image", "value": "$IMAGE"}]'

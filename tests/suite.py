@@ -2,8 +2,8 @@
 
     python -m tests.suite [STAGE ...]
 
-`runtimes`, `sbom`, `security` and `matrix` are on request alone (`make test-runtimes`, `make test-security`): what they
-prove is part of the others.
+On request alone: `runtimes` and `matrix` (`make test-runtimes`), and `audit`, `scan`, `supply`, `sbom` and `security`
+(`make test-security`).
 
 Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
 compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
@@ -51,14 +51,14 @@ STAGES = (
     (Stage("unit", (*PYTEST, "tests/unit")),),
     (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all")),),
     (Stage("contract", (*PYTEST, "tests/contract")),),
-    (Stage("audit", (*SUPPLY_CHAIN, "audit"), undecided=NOT_ASKED),),
-    (Stage("scan", (*SUPPLY_CHAIN, "scan")),),
-    (Stage("supply", (*PYTEST, "tests/supply_chain")),),
     (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
     (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
 )
 ON_REQUEST = (
     (Stage("runtimes", (*PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py")),),
+    (Stage("audit", (*SUPPLY_CHAIN, "audit"), undecided=NOT_ASKED),),
+    (Stage("scan", (*SUPPLY_CHAIN, "scan")),),
+    (Stage("supply", (*PYTEST, "tests/supply_chain")),),
     (Stage("sbom", (*SUPPLY_CHAIN, "sbom")),),
     (Stage("security", (*PYTEST, *OF_SECURITY)),),
     (Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix")),),

@@ -76,24 +76,24 @@ def test_a_namespace_enforces_its_pod_security_level(directory: str, namespace: 
 
 
 @pytest.mark.parametrize(
-    ("directory", "namespace", "ports", "both_ways"),
+    ("policies", "directory", "namespace", "ports"),
     [
-        (INSTALLATION, names.OPERATOR_NAMESPACE, [8080], False),
-        (INSTALLATION, names.AGENTS_NAMESPACE, [8080], False),
-        (CLEANUP, "private-registry-cleanup", [], True),
+        ("manifests/network-policies/policies.yaml", INSTALLATION, names.OPERATOR_NAMESPACE, [8080]),
+        ("manifests/network-policies/policies.yaml", INSTALLATION, names.AGENTS_NAMESPACE, [8080]),
+        ("manifests/cleanup/agent-cleanup.yaml", CLEANUP, "private-registry-cleanup", []),
     ],
 )
 def test_nothing_but_probes_and_metrics_comes_in(
-    directory: str, namespace: str, ports: list[int], both_ways: bool
+    policies: str, directory: str, namespace: str, ports: list[int]
 ) -> None:
-    """Every pod of a namespace of ours is closed but for the port that its probes are on; the cleanup's wholly."""
+    """Where that is asked for, pods of ours are closed but for the port of their probes; the cleanup's wholly."""
     [policy] = [
         each["spec"]
-        for each in rendered(directory)
+        for each in documents((ROOT / policies).read_text())
         if (each["kind"], each["metadata"].get("namespace")) == ("NetworkPolicy", namespace)
     ]
     assert policy["podSelector"] == {}
-    assert policy["policyTypes"] == ["Ingress", *(["Egress"] if both_ways else [])]
+    assert policy["policyTypes"] == (["Ingress"] if ports else ["Ingress", "Egress"])
     assert [port["port"] for rule in policy.get("ingress", ()) for port in rule["ports"]] == ports
     assert "egress" not in policy
     there = [each for each in rendered(directory) if each["metadata"].get("namespace") == namespace]

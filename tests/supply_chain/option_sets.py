@@ -30,7 +30,8 @@ def option_sets() -> dict[str, list[Object]]:
     """The objects of each set, by its kind and name. Raises NotBuiltError where there is no kubectl yet."""
     return {
         "install/plain": rendered("manifests"),
-        "install/startup-taint": _with_startup_taint(),
+        "install/startup-taint": installation("startup-taint"),
+        "install/network-policies": installation("network-policies"),
         "cleanup/plain": rendered("manifests/cleanup"),
         **{f"registry/{name}": objects(a_registry(spec)) for name, spec in registries().items()},
     }
@@ -51,11 +52,9 @@ def registries() -> dict[str, dict[str, Any]]:
     return SCENARIOS | combined | examples
 
 
-def _with_startup_taint() -> list[Object]:
-    """As `make install STARTUP_TAINT=yes` puts it together."""
+def installation(component: str) -> list[Object]:
+    """As `make install` puts it together with a component of manifests/."""
     with tempfile.TemporaryDirectory() as directory:
-        installation, component = (
-            os.path.relpath(ROOT / "manifests" / each, directory) for each in ("", "startup-taint")
-        )
-        Path(directory, "kustomization.yaml").write_text(f"resources: [{installation}]\ncomponents: [{component}]\n")
+        usual, added = (os.path.relpath(ROOT / "manifests" / each, directory) for each in ("", component))
+        Path(directory, "kustomization.yaml").write_text(f"resources: [{usual}]\ncomponents: [{added}]\n")
         return rendered(directory)
