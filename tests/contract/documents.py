@@ -1,5 +1,7 @@
 """The files that a cluster is given, read back as it reads them."""
 
+import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ from tests.cluster.commands import output
 from tests.cluster.processes.process import program
 
 ROOT = Path(__file__).parent.parent.parent
+INSTALLATION = "manifests"
+OPTIONS = {"plain": (), "startup taint": ("manifests/startup-taint",)}
+"""What there is to choose, each with its kustomize components."""
 EXAMPLES = sorted((ROOT / "manifests/examples").glob("*.yaml"))
 
 Object = dict[str, Any]
@@ -31,6 +36,24 @@ def schema(plural: str) -> Object:
 def rendered(directory: str) -> list[Object]:
     """What `kubectl apply -k` of a directory would apply. Raises NotBuiltError where there is no kubectl yet."""
     return documents(_kustomize(directory))
+
+
+def installation(options: str) -> list[Object]:
+    """The installation with one of the OPTIONS. Raises NotBuiltError where there is no kubectl yet."""
+    return documents(_installation(options))
+
+
+@cache
+def _installation(options: str) -> str:
+    if not OPTIONS[options]:
+        return _kustomize(INSTALLATION)
+    with tempfile.TemporaryDirectory() as directory:
+        # As an administrator's own kustomization has it, with relative paths, which is all that kustomize takes.
+        parts = (INSTALLATION, *OPTIONS[options])
+        base, *components = (os.path.relpath(ROOT / each, os.path.realpath(directory)) for each in parts)
+        overlay = f"resources: [{base}]\ncomponents: [{', '.join(components)}]\n"
+        (Path(directory) / "kustomization.yaml").write_text(overlay)
+        return _kustomize(directory)
 
 
 @cache

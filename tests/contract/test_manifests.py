@@ -1,18 +1,13 @@
-"""What manifests/ promises of itself: one place for each thing, and no more rights than the design grants."""
+"""What manifests/ promises of itself: one place for each thing. The rights in it are in test_rights.py."""
 
-import os
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from private_registry.api import names
-from tests.contract.documents import ROOT, documents, named, pods, rendered
+from tests.contract.documents import INSTALLATION, ROOT, documents, installation, named, pods, rendered
 
-INSTALLATION = "manifests"
 CLEANUP = "manifests/cleanup"
-STARTUP_TAINT = "manifests/startup-taint"
-"""A component: nothing by itself."""
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 POD_SECURITY = "pod-security.kubernetes.io"
 
@@ -102,56 +97,9 @@ def test_nothing_but_probes_and_metrics_comes_in(
     assert {port["containerPort"] for each in containers for port in each.get("ports", ())} == set(ports)
 
 
-def granted(role: str) -> dict[tuple[str, str], set[str]]:
-    """The verbs that a role grants, by API group and resource. Cluster role and role of one name are taken together."""
-    verbs: dict[tuple[str, str], set[str]] = {}
-    for each in rendered(INSTALLATION):
-        if each["kind"] in ("Role", "ClusterRole") and each["metadata"]["name"] == role:
-            for rule in each["rules"]:
-                for group in rule["apiGroups"]:
-                    for resource in rule["resources"]:
-                        verbs.setdefault((group, resource), set()).update(rule["verbs"])
-    return verbs
-
-
-ROLES = ["private-registry-operator", "private-registry-agent", "private-registry-edit", "private-registry-view"]
-
-
-def test_there_are_no_other_roles() -> None:
-    """What is checked below is all there is."""
-    found = {each["metadata"]["name"] for each in rendered(INSTALLATION) if each["kind"].endswith("Role")}
-    assert found == set(ROLES)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_no_role_grants_a_wildcard_or_a_way_around(role: str) -> None:
-    """No role has a star, runs commands in pods, goes through a kubelet, or can give itself more rights."""
-    grants = granted(role)
-    verbs = {verb for each in grants.values() for verb in each}
-    resources = {resource for _, resource in grants}
-    assert verbs.isdisjoint({"*", "escalate", "bind", "impersonate", "deletecollection"})
-    assert resources.isdisjoint({"*", "pods/exec", "pods/attach", "nodes/proxy", "serviceaccounts/token"})
-    assert {group for group, _ in grants}.isdisjoint({"*", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"})
-
-
-def test_the_operator_reads_secrets_by_name_only() -> None:
-    """It cannot list Secrets, because with list comes reading every Secret of the cluster."""
-    assert granted("private-registry-operator")["", "secrets"] == {"get", "create", "patch", "delete"}
-
-
-def test_the_operator_makes_nothing_that_mounts_a_host_path() -> None:
-    """It changes no DaemonSet and no Node, and leaves the status of a NodeTrust to the agents."""
-    grants = granted("private-registry-operator")
-    assert ("apps", "daemonsets") not in grants
-    assert grants["", "nodes"] == {"list", "watch"}
-    assert (names.GROUP, "nodetrusts/status") not in grants
-
-
-def test_the_startup_taint_is_an_installation_with_one_right_more(tmp_path: Path) -> None:
+def test_the_startup_taint_is_an_installation_with_one_right_more() -> None:
     """Who opts in gets the installation, an argument, a toleration of that taint, and `patch` on nodes: no more."""
-    installation, component = (os.path.relpath(ROOT / each, tmp_path) for each in (INSTALLATION, STARTUP_TAINT))
-    (tmp_path / "kustomization.yaml").write_text(f"resources: [{installation}]\ncomponents: [{component}]\n")
-    usual, opted_in = rendered(INSTALLATION), rendered(str(tmp_path))
+    usual, opted_in = installation("plain"), installation("startup taint")
     more = [each for each in opted_in if each not in usual and each["kind"] != "Deployment"]
     assert [(each["kind"], each.get("rules")) for each in more] == [
         ("ClusterRole", [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]),
@@ -166,19 +114,6 @@ def test_the_startup_taint_is_an_installation_with_one_right_more(tmp_path: Path
     assert after == before
     assert [each for each in usual if each not in opted_in and each["kind"] != "Deployment"] == []
     assert all(each["metadata"]["labels"][names.PART_OF] == names.MANAGER for each in more)
-
-
-def test_an_agent_can_hardly_do_anything() -> None:
-    """It reads NodeTrusts and the ConfigMaps of its namespace, and writes one status: nothing else."""
-    assert granted("private-registry-agent") == {
-        (names.GROUP, "nodetrusts"): {"list", "watch"},
-        (names.GROUP, "nodetrusts/status"): {"patch"},
-        ("networking.k8s.io", "servicecidrs"): {"list"},
-        ("", "configmaps"): {"get", "list", "watch"},
-        ("", "namespaces"): {"get"},
-    }
-    cluster_wide = named(rendered(INSTALLATION), "ClusterRole", "private-registry-agent")["rules"]
-    assert "" not in {group for rule in cluster_wide for group in rule["apiGroups"]}
 
 
 def test_an_agent_is_confined_but_for_two_directories() -> None:
