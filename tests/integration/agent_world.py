@@ -16,10 +16,12 @@ from private_registry.api import hosts, names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
+from private_registry.kube.login import Credentials
 from private_registry.trust import entry, publish
 from tests.certificates import a_certificate
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
+from tests.integration import accounts
 from tests.integration.agent_node import Agent, Host, NodeContainerd
 from tests.integration.pushing import push
 from tests.registries import a_registry
@@ -73,6 +75,9 @@ class AgentWorld(Generic[H]):
         self.node = node
         self.name = f"node-{number}"
         self.namespace = f"agents-{number}"
+        self.account = f"system:serviceaccount:{self.namespace}:{accounts.AGENT_ACCOUNT}"
+        """Which this node's agents have."""
+        self._token = ""
         self._control_plane = control_plane
         self._directory = directory
         self._servers = contextlib.ExitStack()
@@ -80,7 +85,7 @@ class AgentWorld(Generic[H]):
         self._number = number
 
     def agent(self, *arguments: str, token: str | None = None, api_port: int | None = None) -> Agent:
-        """An agent for this node, with an administrator's rights unless a token says otherwise; a context manager."""
+        """An agent for this node, under its account unless a token says otherwise; a context manager."""
         url = urlsplit(self._control_plane.url)
         return Agent(
             self.node,
@@ -88,10 +93,14 @@ class AgentWorld(Generic[H]):
             name=self.name,
             namespace=self.namespace,
             ca_file=self._control_plane.ca_file,
-            token=token or self._control_plane.token,
+            token=token or self._token,
             port=api_port or url.port or 443,
             arguments=arguments,
         )
+
+    def as_agent(self) -> Kube:
+        """A client with an agent's rights, for an agent in this process."""
+        return Kube(Credentials(self._control_plane.url, str(self._control_plane.ca_file), lambda: self._token))
 
     async def kubectl(self, *arguments: str) -> str:
         """Run kubectl as the administrator, in the agents' namespace."""
@@ -99,8 +108,9 @@ class AgentWorld(Generic[H]):
         return await asyncio.to_thread(output, *command, f"--namespace={self.namespace}", *arguments)
 
     async def set_up(self) -> None:
-        """What the installation and the operator would have made: the namespace with its marker, the NodeTrust."""
+        """What the installation and the operator would have made: namespace, account and marker, the NodeTrust."""
         await self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        self._token = await accounts.add_agents(self.kube, self.namespace)
         await self.mark()
         await self.add_node_trust()
 

@@ -16,7 +16,9 @@ from tests.integration.agent_node import NodeContainerd
 from tests.integration.agent_world import World
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("nodetrusts", "privateregistries")
+PARTS = ("crds/nodetrusts", "crds/privateregistries", "manifests/namespaces", "manifests/rbac")
+CHECKS_OWNERS = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
+"""As strict as a cluster can be: to name an owner that is to wait takes a right of its own (manifests/rbac.yaml)."""
 SERVICE_CIDR = "127.96.0.0/16,fd00:96::/112"
 """The addresses of the first range are all on loopback: a registry can listen on one without further ado."""
 
@@ -30,10 +32,10 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @contextlib.contextmanager
 def api_server(directory: Path) -> Iterator[ControlPlane]:
-    """An API server that knows our two kinds of objects, for whoever is no test."""
-    with ControlPlane(directory, service_cidr=SERVICE_CIDR) as running:
+    """An API server that knows our two kinds of objects and the installation's roles, for whoever is no test."""
+    with ControlPlane(directory, service_cidr=SERVICE_CIDR, flags=[CHECKS_OWNERS]) as running:
         kubectl = (running.kubectl, f"--kubeconfig={running.kubeconfig}")
-        output(*kubectl, "apply", *(f"--filename={ROOT / 'crds' / name}.yaml" for name in KINDS))
+        output(*kubectl, "apply", *(f"--filename={ROOT / part}.yaml" for part in PARTS))
         output(*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield running
 

@@ -80,10 +80,20 @@ class Opted:
     @contextlib.asynccontextmanager
     async def agent(self) -> AsyncIterator[None]:
         """It is killed at the end, wherever it is."""
+        async with self.world.as_agent() as kube:
+            task = asyncio.create_task(self._loop(kube).run())
+            try:
+                yield
+                assert not task.done(), task.exception()
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def _loop(self, kube: Kube) -> NodeLoop:
         world = self.world
         node = Node(world.node.host_root, wrote=lambda _: None)
-        loop = NodeLoop(
-            world.kube,
+        return NodeLoop(
+            kube,
             node_name=world.name,
             agents_namespace=world.namespace,
             rules=RULES,
@@ -93,13 +103,6 @@ class Opted:
             proof_interval=600,
             commands=self.commands,
         )
-        task = asyncio.create_task(loop.run())
-        try:
-            yield
-            assert not task.done(), task.exception()
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def label(self, value: str | None) -> None:
         """As the operator passes it on."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.bench.agent.place import Place, place
 from tests.bench.measure import Figure, worst_seconds
-from tests.cluster.processes.control_plane import ADMIN
 from tests.integration.agent_node import Agent
 
 REGISTRIES = 50
@@ -52,12 +51,12 @@ async def _at_rest(here: Place, agent: Agent, idle: float) -> list[Figure]:
 
 
 def _requests(here: Place, since: datetime) -> Counter[str]:
-    """What was asked of the API server in the agent's name, which is the administrator's here, and by nobody else."""
+    """What was asked of the API server in the agent's name."""
     events, _ = here.control_plane.audit()
     return Counter(
         f"{each['verb']} {each['objectRef']['resource']}"
         for each in events
-        if each["user"]["username"] == ADMIN
+        if each["user"]["username"] == here.world.account
         and each["verb"] != "watch"
         and datetime.fromisoformat(each["requestReceivedTimestamp"]) >= since
     )

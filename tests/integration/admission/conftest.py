@@ -13,7 +13,7 @@ from private_registry.kube.client import Kube, Object
 from tests.cluster import versions
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane
-from tests.integration.conftest import ROOT, credentials
+from tests.integration.conftest import CHECKS_OWNERS, ROOT, credentials
 
 NAMESPACE = "registries"
 
@@ -34,7 +34,8 @@ def kubectl(cluster: ControlPlane, *arguments: str, given: Object | None = None)
 @pytest.fixture(scope="session", params=[versions.KUBERNETES, versions.OLDEST_KUBERNETES])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server with the installation, as `kubectl apply -k manifests` leaves it, and an empty namespace."""
-    with ControlPlane(tmp_path_factory.mktemp("installed"), version=request.param) as running:
+    directory = tmp_path_factory.mktemp("installed")
+    with ControlPlane(directory, version=request.param, flags=[CHECKS_OWNERS]) as running:
         kubectl(running, "apply", "-k", "manifests")
         kubectl(running, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         kubectl(running, "create", "namespace", NAMESPACE)

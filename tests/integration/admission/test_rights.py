@@ -1,31 +1,18 @@
 """What each account may do, asked of the API server: least privilege as it is, not as it is written down."""
 
+from dataclasses import replace
+
 import pytest
 
 from private_registry.api import names
-from private_registry.kube.client import Kube
+from private_registry.api.registry import parse
+from private_registry.kube.client import ForbiddenError, Kube
+from private_registry.kube.kinds import PRIVATE_REGISTRY
 from tests.cluster.processes import ControlPlane
+from tests.integration.accounts import AGENT, CLEANUP, OPERATOR, may, token
 from tests.integration.admission.conftest import NAMESPACE, kubectl
+from tests.integration.conftest import credentials
 from tests.waiting import aeventually
-
-OPERATOR = f"system:serviceaccount:{names.OPERATOR_NAMESPACE}:private-registry-operator"
-AGENT = f"system:serviceaccount:{names.AGENTS_NAMESPACE}:private-registry-agent"
-CLEANUP = "system:serviceaccount:private-registry-cleanup:private-registry-cleanup"
-
-
-async def may(admin: Kube, who: str, what: str, namespace: str = "", name: str = "") -> bool:
-    """Whether an account may do `what`, given as `verb plural[/subresource][.group]`."""
-    verb, _, resource = what.partition(" ")
-    plural, _, group = resource.partition(".")
-    plural, _, subresource = plural.partition("/")
-    attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": who, "resourceAttributes": {**attributes, "namespace": namespace, "name": name}},
-    }
-    answer = await admin._call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=review)
-    return bool(answer["status"]["allowed"])
 
 
 @pytest.mark.parametrize(
@@ -123,8 +110,11 @@ async def test_a_cleanup_pod_has_no_rights(admin: Kube) -> None:
 
 async def test_who_edits_a_namespace_edits_its_registries(cluster: ControlPlane, admin: Kube) -> None:
     """Kubernetes' own roles `edit` and `view` cover PrivateRegistry, in the namespace they are given for."""
-    for role, user in (("edit", "editor"), ("view", "viewer")):
-        kubectl(cluster, "create", "rolebinding", role, f"--clusterrole={role}", f"--user={user}", f"-n{NAMESPACE}")
+    editor, viewer = (f"system:serviceaccount:{NAMESPACE}:{role}" for role in ("edit", "view"))
+    for role in ("edit", "view"):
+        kubectl(cluster, "create", "serviceaccount", role, f"-n{NAMESPACE}")
+        account = f"--serviceaccount={NAMESPACE}:{role}"
+        kubectl(cluster, "create", "rolebinding", role, f"--clusterrole={role}", account, f"-n{NAMESPACE}")
     reading = ["get", "list", "watch"]
     everything = ["create", "update", "patch", "delete", *reading]
     resource = "privateregistries.privateregistry.dev"
@@ -133,9 +123,61 @@ async def test_who_edits_a_namespace_edits_its_registries(cluster: ControlPlane,
         return [verb for verb in everything if await may(admin, who, f"{verb} {resource}", namespace=NAMESPACE)]
 
     async def put_together() -> bool:
-        return await verbs("editor") == everything
+        return await verbs(editor) == everything
 
     await aeventually(put_together, within=30, what="a controller puts the roles together")
-    assert await verbs("viewer") == reading
-    assert not await may(admin, "editor", f"get {resource}", namespace="default")
-    assert not await may(admin, "editor", "patch privateregistries/status.privateregistry.dev", namespace=NAMESPACE)
+    assert await verbs(viewer) == reading
+    assert not await may(admin, editor, f"get {resource}", namespace="default")
+    assert not await may(admin, editor, "patch privateregistries/status.privateregistry.dev", namespace=NAMESPACE)
+    async with (
+        as_account(cluster, await token(admin, NAMESPACE, "edit")) as edits,
+        as_account(cluster, await token(admin, NAMESPACE, "view")) as views,
+    ):
+        await work_with_a_registry(edits, views)
+
+
+async def work_with_a_registry(editor: Kube, viewer: Kube) -> None:
+    """What two people do with one: all that there is to do."""
+    about = {"name": "of-people", "namespace": NAMESPACE}
+    await editor.create({"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": about})
+    before = await viewer.list(PRIVATE_REGISTRY, NAMESPACE)
+    await editor.merge(PRIVATE_REGISTRY, NAMESPACE, "of-people", {"metadata": {"annotations": {"by": "patch"}}})
+    live = await viewer.get(PRIVATE_REGISTRY, NAMESPACE, "of-people")
+    assert live is not None
+    replaced = await editor.replace({**live, "spec": {"storage": {"size": "30Gi"}}})
+    await editor.delete(replaced)
+    seen = []
+    async for event in viewer.watch(PRIVATE_REGISTRY, NAMESPACE, resource_version=before.resource_version):
+        seen.append(event.type)
+        if event.type == "DELETED":
+            break
+    assert seen == ["MODIFIED", "MODIFIED", "DELETED"]
+
+
+async def test_an_owner_that_waits_for_its_children_takes_a_right(cluster: ControlPlane, admin: Kube) -> None:
+    """Where an API server checks who may name an owner, the operator's role says so; to make children is not enough."""
+    about = {"name": "owner", "namespace": NAMESPACE}
+    owner = await admin.create({"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": about})
+    child = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "child", "namespace": NAMESPACE, "ownerReferences": [parse(owner).owner_reference()]},
+    }
+    account = f"--serviceaccount={NAMESPACE}:stranger"
+    kubectl(cluster, "create", "serviceaccount", "stranger", f"-n{NAMESPACE}")
+    kubectl(cluster, "create", "role", "makes", "--verb=create", "--resource=configmaps", f"-n{NAMESPACE}")
+    kubectl(cluster, "create", "rolebinding", "makes", "--role=makes", account, f"-n{NAMESPACE}")
+    async with as_account(cluster, await token(admin, NAMESPACE, "stranger")) as stranger:
+
+        async def refused() -> bool:
+            with pytest.raises(ForbiddenError) as refusal:
+                await stranger.create(child)
+            return "cannot set blockOwnerDeletion" in refusal.value.message
+
+        await aeventually(refused, within=20, what="refused for its owner, and no longer by RBAC")
+    async with as_account(cluster, await token(admin, names.OPERATOR_NAMESPACE, names.MANAGER)) as operator:
+        await operator.create(child)
+
+
+def as_account(cluster: ControlPlane, token: str) -> Kube:
+    return Kube(replace(credentials(cluster), token=lambda: token))

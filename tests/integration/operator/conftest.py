@@ -28,7 +28,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="package")
 def installed(control_plane: ControlPlane, kubectl: Kubectl) -> Iterator[None]:
     """The installation but for the operator's Deployment, two ready nodes, and storage classes."""
-    for part in ("namespaces", "rbac", "policies", "agents/daemonset"):
+    for part in ("policies", "agents/daemonset"):
         kubectl("apply", f"--filename={ROOT / 'manifests' / part}.yaml")
     for storage_class in storage_classes():
         kubectl.apply(json.dumps(storage_class))
