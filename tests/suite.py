@@ -9,14 +9,17 @@ Stops after the first stage that fails, with its exit status. Two stages run at 
 compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import rights
 from tests.supply_chain.audit import NOT_ASKED
 
 PYTEST = (sys.executable, "-m", "pytest", "--durations=8", "--durations-min=2")
@@ -53,6 +56,7 @@ STAGES = (
     (Stage("contract", (*PYTEST, "tests/contract")),),
     (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
     (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
+    (Stage("rights", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.rights")),),
 )
 ON_REQUEST = (
     (Stage("runtimes", (*PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py")),),
@@ -81,12 +85,9 @@ def main() -> int:
     """Run the named stages, or all; return the exit status."""
     wanted = sys.argv[1:] or [stage.name for stages in STAGES for stage in stages]
     began = time.monotonic()
-    outcomes: list[Outcome] = []
-    for stages in (*STAGES, *ON_REQUEST):
-        chosen = [stage for stage in stages if stage.name in wanted]
-        outcomes += run_together(chosen)
-        if any(outcome.status for outcome in outcomes):
-            break
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ[rights.DIRECTORY] = directory
+        outcomes = _run_all(wanted)
     for outcome in outcomes:
         for line in outcome.failed:
             print(f"{outcome.name}: {line}")
@@ -96,6 +97,16 @@ def main() -> int:
         print(f"{_minutes(outcome.seconds)}  {outcome.name}{ending}")
     print(f"{_minutes(time.monotonic() - began)}  in all", flush=True)
     return next((outcome.status for outcome in outcomes if outcome.status), 0)
+
+
+def _run_all(wanted: Sequence[str]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for stages in (*STAGES, *ON_REQUEST):
+        chosen = [stage for stage in stages if stage.name in wanted]
+        outcomes += run_together(chosen)
+        if any(outcome.status for outcome in outcomes):
+            break
+    return outcomes
 
 
 def run_together(stages: Sequence[Stage]) -> list[Outcome]:

@@ -1,7 +1,6 @@
 """What it costs to stand there with 20 registries: requests of the audit log, and memory."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
@@ -11,7 +10,7 @@ from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from tests.bench.latency import create, ensure_namespace, is_ready, remove_registries
 from tests.bench.measure import Figure, until
-from tests.cluster.kind import AUDIT_LOG, Cluster
+from tests.cluster.kind import Cluster
 
 Object = dict[str, Any]
 
@@ -28,7 +27,7 @@ async def figures(kube: Kube, cluster: Cluster, idle: float) -> list[Figure]:
     nodes = len(cluster.nodes)
     await ensure_namespace(kube, NAMESPACE)
     await remove_registries(kube, NAMESPACE)
-    began = _audit_size(cluster)
+    began = cluster.audit_size()
     wanted = [f"standing-{number}" for number in range(REGISTRIES)]
     for name in wanted:
         await create(kube, NAMESPACE, name)
@@ -36,7 +35,7 @@ async def figures(kube: Kube, cluster: Cluster, idle: float) -> list[Figure]:
         ready = partial(_is_ready, name, nodes)
         await until(kube, kinds.PRIVATE_REGISTRY, NAMESPACE, ready, within=180)
     made = list(_mutations(cluster, began))
-    resting = _audit_size(cluster)
+    resting = cluster.audit_size()
     # The figure itself: in so many seconds nothing may happen.
     await asyncio.sleep(idle)
     at_rest = list(_mutations(cluster, resting))
@@ -65,10 +64,7 @@ def _is_ready(name: str, nodes: int, seen: dict[str, Object]) -> bool:
 
 def _mutations(cluster: Cluster, offset: int) -> Iterable[Object]:
     """Mutating requests of operator and agents since an offset of the audit log, Leases aside."""
-    control_plane = cluster.nodes[0]
-    text = cluster.exec_on_node(control_plane, "tail", "-c", f"+{offset + 1}", AUDIT_LOG)
-    for line in text.splitlines():
-        event = json.loads(line)
+    for event in cluster.audit(offset):
         ours = event["user"]["username"] in {_OPERATOR, _AGENT}
         if ours and event["verb"] in _MUTATING and event["objectRef"]["resource"] != "leases":
             yield event
@@ -77,10 +73,6 @@ def _mutations(cluster: Cluster, offset: int) -> Iterable[Object]:
 def _summary(events: list[Object]) -> str:
     counted = Counter(f"{each['verb']} {each['objectRef']['resource']}" for each in events)
     return ", ".join(f"{number} {what}" for what, number in counted.most_common(8))
-
-
-def _audit_size(cluster: Cluster) -> int:
-    return int(cluster.exec_on_node(cluster.nodes[0], "stat", "--format=%s", AUDIT_LOG))
 
 
 def _resident(cluster: Cluster, program: str) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import images, versions
 from tests.cluster.commands import DIE_WITH_PARENT, CommandError, output, run, tail
@@ -25,13 +26,18 @@ CERTS_D = """\
 """
 NETWORK = "kind"
 LOADED = "/kind/loaded"  # on each node: which images were loaded, by name and id
-AUDIT_LOG = "/var/log/kubernetes/audit.log"  # on the control plane: every request that changes something
+AUDIT_LOG = "/var/log/kubernetes/audit.log"  # on the control plane: what changes something, and all that ours ask
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.json"
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "None", "verbs": ["get", "list", "watch"]}, {"level": "Metadata"}],
+    "rules": [
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:private-registry-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:private-registry-nodes"]},
+        {"level": "None", "verbs": ["get", "list", "watch"]},
+        {"level": "Metadata"},
+    ],
 }
 
 
@@ -138,6 +144,15 @@ class Cluster:
         if done.returncode:
             raise CommandError(f"{' '.join(argv)} on {node} ended with status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def audit_size(self) -> int:
+        """Return the size of the audit log in bytes, from which `audit` goes on."""
+        return int(self.exec_on_node(self.nodes[0], "stat", "--format=%s", AUDIT_LOG))
+
+    def audit(self, offset: int) -> list[dict[str, Any]]:
+        """Return the requests in the audit log from an offset on, as `audit.k8s.io/v1` Events of level Metadata."""
+        text, _, _half = self.exec_on_node(self.nodes[0], "tail", "-c", f"+{offset + 1}", AUDIT_LOG).rpartition("\n")
+        return [json.loads(line) for line in text.splitlines()]
 
     def stop_node(self, node: str) -> None:
         """Turn a node off, as its power switch would: nothing is stopped in order."""

@@ -12,6 +12,7 @@ from tests.e2e import diagnostics, nodes
 from tests.e2e.place import PREFIX, Place, agents_are_ready
 from tests.kubectl import Kubectl
 from tests.live_registry import LiveRegistry
+from tests.rights import record
 from tests.story import Story
 from tests.waiting import eventually
 
@@ -29,7 +30,9 @@ def cluster() -> Iterator[Cluster]:
         eventually(cluster.healthy, within=120, every=1, what="every node is ready")
         for node in cluster.nodes:
             cluster.kubectl("uncordon", node)
+        began = cluster.audit_size()
         yield cluster
+        record.settle("e2e", cluster.audit(began))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane
 from tests.integration.agent_node import NodeContainerd
 from tests.integration.agent_world import World
+from tests.rights import record
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("crds/nodetrusts", "crds/privateregistries", "manifests/namespaces", "manifests/rbac")
@@ -28,6 +29,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """An API server with our two kinds of objects."""
     with api_server(tmp_path_factory.mktemp("control-plane")) as running:
         yield running
+    record.settle(record.WHOLE, running.requests())
 
 
 @contextlib.contextmanager

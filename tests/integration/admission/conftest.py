@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from private_registry.api import names
 from private_registry.kube.client import Kube, Object
 from tests.cluster import versions
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane
 from tests.integration.conftest import CHECKS_OWNERS, ROOT, credentials
+from tests.rights import record
 
 NAMESPACE = "registries"
+ACCOUNTS = (f"system:serviceaccount:{names.OPERATOR_NAMESPACE}:", f"system:serviceaccount:{names.AGENTS_NAMESPACE}:")
 
 
 def kubectl(cluster: ControlPlane, *arguments: str, given: Object | None = None) -> str:
@@ -41,6 +44,9 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         kubectl(running, "create", "namespace", NAMESPACE)
         kubectl(running, "label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
         yield running
+    # Tests speak here in the names of operator and agents: what those need of their rights, it does not tell.
+    people = (each for each in running.requests() if not each["user"]["username"].startswith(ACCOUNTS))
+    record.settle(f"admission-{request.param}", people)
 
 
 @pytest_asyncio.fixture
