@@ -45,7 +45,8 @@ OF_RUNTIMES = tuple(
 
 OF_SECURITY = (
     *(str(path) for path in sorted(Path("tests").rglob("test_*hostile*.py"))),
-    *("tests/integration/admission", "tests/contract/test_manifests.py", "tests/unit/test_pki.py"),
+    *("tests/contract/test_manifests.py", "tests/contract/test_rights.py", "tests/unit/test_pki.py"),
+    *("tests/integration/admission", "tests/integration/test_distribution_credentials.py"),
 )
 """What somebody with bad intentions may write, and where he is stopped."""
 
