@@ -5,10 +5,13 @@ The root directory belongs to root: as in the pod, the program can write to its 
 
 import base64
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
@@ -91,3 +94,22 @@ def mounted(pod: dict[str, Any]) -> list[tuple[Kind, str]]:
         for volume in pod["spec"].get("volumes") or []
         for source in (volume.get("projected") or {}).get("sources") or []
     ]
+
+
+def claim(pod: dict[str, Any]) -> str | None:
+    """The claim that a pod mounts, if any."""
+    claims = [
+        each["persistentVolumeClaim"] for each in pod["spec"].get("volumes") or [] if "persistentVolumeClaim" in each
+    ]
+    return claims[0]["claimName"] if claims else None
+
+
+async def is_ready(url: str) -> bool:
+    """As the kubelet asks: it verifies no certificate."""
+    connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        try:
+            async with session.get(url) as answer:
+                return answer.status < 400
+        except aiohttp.ClientConnectionError as error:
+            raise OSError(error) from error

@@ -5,15 +5,13 @@ takes as long as the kube-proxy needs to hear that the pod is leaving.
 """
 
 import asyncio
+import contextlib
 import itertools
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-import aiohttp
 
 from private_registry.api import names
 from private_registry.kube import kinds
@@ -46,6 +44,10 @@ class _HasToGoError(Exception):
     """The pod is being deleted, or is gone."""
 
 
+class _NotThereError(AssertionError):
+    """Something that the pod mounts does not exist."""
+
+
 @dataclass(frozen=True)
 class _Placed:
     """A pod on its node."""
@@ -61,7 +63,7 @@ class _Placed:
 
     @property
     def claim(self) -> str | None:
-        return _claim(self.pod)
+        return container.claim(self.pod)
 
 
 class Kubelet:
@@ -147,7 +149,7 @@ class Kubelet:
         if not self._fitting(pod):
             await self._say_unschedulable(pod, "0/2 nodes are available: 2 node(s) didn't match Pod's node selector.")
         node = await self._until(pod, lambda: self._fitting(pod))
-        if claim := _claim(pod):
+        if claim := container.claim(pod):
             if claim not in self._provisioner.claims.objects:
                 await self._say_unschedulable(pod, f'persistentvolumeclaim "{claim}" not found')
             usable = await self._until(pod, lambda: self._claim_if(claim, self._is_for_the_scheduler))
@@ -199,7 +201,7 @@ class Kubelet:
             mount_point = root / "var/lib/registry"
             mount_point.mkdir(parents=True)
             before = ["unshare", "--mount", "--", "sh", "-c", _MOUNT_VOLUME, volume, mount_point]
-        contents = await self._contents(pod)
+        contents = await self._contents_once_there(pod)
         container.project(spec, root, contents)
         binary = program(f"registry-{versions.REGISTRY}", "registry")
         commands = [[*before, *container.command_line(spec, each, binary, root)] for each in spec["containers"]]
@@ -235,7 +237,8 @@ class Kubelet:
         while True:
             await self._until(pod, lambda: not self.secrets_held and versions_of() != projected[-1])
             projected.append(versions_of())
-            if len(projected[-1]) == len(wanted):
+            # What goes between the two looks wakes this again; the pod keeps what it has.
+            with contextlib.suppress(_NotThereError):
                 container.project(pod["spec"], self._root(pod), await self._contents(pod))
 
     async def _run_to_the_end(self, placed: _Placed, argv: list[str | Path]) -> None:
@@ -263,7 +266,7 @@ class Kubelet:
                 assert process.pid
             except NotReadyError as ended:
                 raise RuntimeError(f"{placed.name}: {ended}: {tail(log)}") from ended
-            return await _is_ready(url)
+            return await container.is_ready(url)
 
         await aeventually(answers, within=30, every=0.05, what=f"{placed.name} answers {url}")
 
@@ -285,9 +288,20 @@ class Kubelet:
         found = {}
         for kind, name in [*container.mounted(pod), *wanted]:
             obj = await self._kube.get(kind, self._namespace, name)
-            assert obj, f"the pod {pod['metadata']['name']} mounts the {kind.kind} {name}, which does not exist"
+            if not obj:
+                raise _NotThereError(f"the pod {pod['metadata']['name']} mounts the {kind.kind} {name}: not found")
             found[name] = container.content(obj)
         return found
+
+    async def _contents_once_there(self, pod: dict[str, Any]) -> dict[str, dict[str, bytes]]:
+        """As the kubelet, which tries again to mount what is not there: it may have gone because the pod has to go."""
+
+        async def look() -> list[dict[str, dict[str, bytes]]]:
+            self._look_whether_it_has_to_go(pod)
+            return [await self._contents(pod)]
+
+        (contents,) = await aeventually(look, within=30, every=0.05, what="everything that the pod mounts is there")
+        return contents
 
     async def _say_unschedulable(self, pod: dict[str, Any], why: str) -> None:
         said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
@@ -366,24 +380,6 @@ class Kubelet:
         claim = self._provisioner.claims.objects.get(name)
         usable = claim and "deletionTimestamp" not in claim["metadata"] and fits(claim)
         return claim if claim and usable else {}
-
-
-async def _is_ready(url: str) -> bool:
-    """As the kubelet asks: it verifies no certificate."""
-    connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())
-    async with aiohttp.ClientSession(connector=connector) as session:
-        try:
-            async with session.get(url) as answer:
-                return answer.status < 400
-        except aiohttp.ClientConnectionError as error:
-            raise OSError(error) from error
-
-
-def _claim(pod: dict[str, Any]) -> str | None:
-    claims = [
-        each["persistentVolumeClaim"] for each in pod["spec"].get("volumes") or [] if "persistentVolumeClaim" in each
-    ]
-    return claims[0]["claimName"] if claims else None
 
 
 def _is_bound(claim: dict[str, Any]) -> bool:
