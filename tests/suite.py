@@ -2,11 +2,10 @@
 
     python -m tests.suite [STAGE ...]
 
-On request alone: `runtimes` and `matrix` (`make test-runtimes`), and `audit`, `scan`, `supply`, `sbom` and `security`
-(`make test-security`).
+On request alone: `runtimes` and `matrix` (`make test-runtimes`), and `security` (`make test-security`).
 
-Stops after the first stage that fails, with its exit status. Two stages run at once where both wait more than they
-compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
+Stops after the first step in which a stage fails, with its exit status. Stages run side by side where they wait more
+than they compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
 """
 
 import os
@@ -14,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,24 +49,45 @@ OF_SECURITY = (
 )
 """What somebody with bad intentions may write, and where he is stopped."""
 
-STAGES = (
-    (Stage("check", ("make", "--no-print-directory", "check")),),
-    (Stage("unit", (*PYTEST, "tests/unit")),),
-    (Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all")),),
-    (Stage("contract", (*PYTEST, "tests/contract")),),
-    (Stage("cluster", (sys.executable, "-m", "tests.cluster", "up")),),
-    (Stage("integration", (*PYTEST, "tests/integration")), Stage("e2e", (*PYTEST, "tests/e2e"))),
-    (Stage("rights", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.rights")),),
+_NETWORK = """
+ip link set lo up && ip link add tests type veth peer name nobody && ip link set nobody up &&
+ip addr add 10.200.0.2/24 dev tests && ip link set tests up && ip route add default via 10.200.0.1 && exec "$@"
+"""
+ALONE = ("unshare", "--net", "sh", "-c", _NETWORK, "sh")
+"""In front of a command whose processes listen at addresses of their own choice: in a network of its own, with a
+default route that leads nowhere, they collide with nobody's.
+"""
+
+OF_THE_OPERATOR = tuple(f"tests/integration/{room}" for room in ("operator", "admission"))
+OWN_CLUSTER = "tests/e2e/test_runtime_config.py"
+
+CHECK = Stage("check", ("make", "--no-print-directory", "check"))
+UNIT = Stage("unit", (*PYTEST, "tests/unit"))
+PARTS = Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all"))
+CONTRACT = Stage("contract", (*PYTEST, "tests/contract"))
+CLUSTER = Stage("cluster", (sys.executable, "-m", "tests.cluster", "up"))
+OPERATOR = Stage("operator", (*ALONE, *PYTEST, *OF_THE_OPERATOR))
+NODES = Stage("nodes", (*ALONE, *PYTEST, "tests/integration", *(f"--ignore={room}" for room in OF_THE_OPERATOR)))
+E2E = Stage("e2e", (*PYTEST, "tests/e2e", f"--ignore={OWN_CLUSTER}"))
+OPT_IN = Stage("opt-in", (*PYTEST, OWN_CLUSTER))
+RIGHTS = Stage("rights", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.rights"))
+AUDIT = Stage("audit", (*SUPPLY_CHAIN, "audit"), undecided=NOT_ASKED)
+SCAN = Stage("scan", (*SUPPLY_CHAIN, "scan"))
+SUPPLY = Stage("supply", (*PYTEST, "tests/supply_chain"))
+SBOM = Stage("sbom", (*SUPPLY_CHAIN, "sbom"))
+RUNTIMES = Stage("runtimes", (*ALONE, *PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py"))
+SECURITY = Stage("security", (*ALONE, *PYTEST, *OF_SECURITY))
+MATRIX = Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix"))
+
+STEPS: tuple[tuple[tuple[Stage, ...], ...], ...] = (
+    ((CHECK,),),
+    ((PARTS, CONTRACT),),
+    ((UNIT,), (CLUSTER,)),
+    ((E2E,), (OPERATOR, AUDIT, SCAN, SUPPLY, SBOM), (NODES, OPT_IN)),
+    ((RIGHTS,),),
 )
-ON_REQUEST = (
-    (Stage("runtimes", (*PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py")),),
-    (Stage("audit", (*SUPPLY_CHAIN, "audit"), undecided=NOT_ASKED),),
-    (Stage("scan", (*SUPPLY_CHAIN, "scan")),),
-    (Stage("supply", (*PYTEST, "tests/supply_chain")),),
-    (Stage("sbom", (*SUPPLY_CHAIN, "sbom")),),
-    (Stage("security", (*PYTEST, *OF_SECURITY)),),
-    (Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix")),),
-)
+"""Step after step; in a step, lanes side by side; in a lane, stage after stage."""
+ON_REQUEST = (((RUNTIMES,),), ((SECURITY,),), ((MATRIX,),))
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class Outcome:
 
 def main() -> int:
     """Run the named stages, or all; return the exit status."""
-    wanted = sys.argv[1:] or [stage.name for stages in STAGES for stage in stages]
+    wanted = sys.argv[1:] or [stage.name for lanes in STEPS for lane in lanes for stage in lane]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         os.environ[rights.DIRECTORY] = directory
@@ -102,42 +122,61 @@ def main() -> int:
 
 def _run_all(wanted: Sequence[str]) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for stages in (*STAGES, *ON_REQUEST):
-        chosen = [stage for stage in stages if stage.name in wanted]
-        outcomes += run_together(chosen)
+    for lanes in (*STEPS, *ON_REQUEST):
+        chosen = [[stage for stage in lane if stage.name in wanted] for lane in lanes]
+        outcomes += run_together([lane for lane in chosen if lane])
         if any(outcome.status for outcome in outcomes):
             break
     return outcomes
 
 
-def run_together(stages: Sequence[Stage]) -> list[Outcome]:
-    """Run stages side by side, and return how each ended."""
-    if not stages:
+def run_together(lanes: Sequence[Sequence[Stage]]) -> list[Outcome]:
+    """Run lanes side by side, each until a stage of it fails, and return how each stage ended."""
+    if not lanes:
         return []
-    print(f"== {' and '.join(stage.name for stage in stages)}", flush=True)
-    with ThreadPoolExecutor(len(stages)) as threads:
-        return list(threads.map(_run_named if len(stages) > 1 else _run, stages))
+    print(f"== {' and '.join(', '.join(stage.name for stage in lane) for lane in lanes)}", flush=True)
+    run = _run_named if len(lanes) > 1 else _run
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        return [outcome for lane in threads.map(lambda lane: _run_lane(lane, run), lanes) for outcome in lane]
+
+
+def _run_lane(lane: Sequence[Stage], run: Callable[[Stage], Outcome]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for stage in lane:
+        outcomes.append(run(stage))
+        if outcomes[-1].status:
+            break
+    return outcomes
 
 
 def _run(stage: Stage) -> Outcome:
     began = time.monotonic()
-    status = subprocess.run(stage.command, check=False).returncode
-    if status == stage.undecided:
-        return Outcome(stage.name, 0, time.monotonic() - began, undecided=True)
-    return Outcome(stage.name, status, time.monotonic() - began)
+    status = subprocess.run(stage.command, check=False, env=_environment(stage)).returncode
+    return _outcome(stage, status, began)
 
 
 def _run_named(stage: Stage) -> Outcome:
     """Run it with its name in front of each line that it prints."""
     began = time.monotonic()
-    with subprocess.Popen(stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+    with subprocess.Popen(
+        stage.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(stage)
+    ) as running:
         assert running.stdout
         failed = []
         for line in running.stdout:
             print(f"{stage.name:>11} | {line}", end="", flush=True)
             if line.startswith(("FAILED ", "ERROR ")):
                 failed.append(line.rstrip())
-    return Outcome(stage.name, running.returncode, time.monotonic() - began, tuple(failed))
+    return _outcome(stage, running.returncode, began, failed)
+
+
+def _environment(stage: Stage) -> dict[str, str]:
+    return {**os.environ, rights.PART: stage.name}
+
+
+def _outcome(stage: Stage, status: int, began: float, failed: Sequence[str] = ()) -> Outcome:
+    undecided = status == stage.undecided
+    return Outcome(stage.name, 0 if undecided else status, time.monotonic() - began, tuple(failed), undecided)
 
 
 def _minutes(seconds: float) -> str:

@@ -32,7 +32,7 @@ def cluster() -> Iterator[Cluster]:
             cluster.kubectl("uncordon", node)
         began = cluster.audit_size()
         yield cluster
-        record.settle("e2e", cluster.audit(began))
+        record.settle(cluster.audit(began))
 
 
 @pytest.fixture(scope="session")

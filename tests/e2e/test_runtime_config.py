@@ -36,9 +36,10 @@ LABEL = f"{names.RUNTIME_CONFIG}={names.MANAGE}"
 
 
 @pytest.fixture
-def place(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A cluster of two nodes with the operator on it, which is there for one test."""
     monkeypatch.setenv("STARTUP_TAINT", "yes")
+    cluster = Cluster()
     log = cluster.cache / "logs" / "bare.log"
     older = program(f"containerd-{READS_NOTHING}", "containerd")
     image = images.Image("private-registry-bare:1", DOCKERFILE, {"containerd": older}, base=cluster.image())

@@ -29,7 +29,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """An API server with our two kinds of objects."""
     with api_server(tmp_path_factory.mktemp("control-plane")) as running:
         yield running
-    record.settle(record.WHOLE, running.requests())
+    record.settle(running.requests())
 
 
 @contextlib.contextmanager

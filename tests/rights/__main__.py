@@ -17,7 +17,7 @@ from tests.rights.record import WHOLE
 def main() -> int:
     """Print granted and used, by role, and what was not used; return the exit status."""
     directory = os.environ.get(DIRECTORY)
-    if not directory or not (Path(directory) / f"{WHOLE}.json").exists():
+    if not directory or not all((Path(directory) / f"{part}.json").exists() for part in WHOLE):
         print("rights: only a run with the integration tests can tell which are unused, such as `make test`")
         return 0
     granted = grants().rights

@@ -46,7 +46,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield running
     # Tests speak here in the names of operator and agents: what those need of their rights, it does not tell.
     people = (each for each in running.requests() if not each["user"]["username"].startswith(ACCOUNTS))
-    record.settle(f"admission-{request.param}", people)
+    record.settle(people, of=f" of people on {request.param}")
 
 
 @pytest_asyncio.fixture
