@@ -129,12 +129,24 @@ class LiveRegistry:
 
     def login(self) -> tuple[str, str] | None:
         """User name and password in the Secret that its status names; None where it asks for none."""
+        found = self._credentials()
+        return (found["username"], found["password"]) if found else None
+
+    def docker_config(self, host: str = "") -> str:
+        """What Docker's config.json is to be: the same Secret's own, or one for another way to it.
+
+        Empty where it asks for no credential.
+        """
+        found = self._credentials()
+        if not host or not found:
+            return found.get(".dockerconfigjson", "")
+        auth = base64.b64encode(f"{found['username']}:{found['password']}".encode()).decode()
+        return json.dumps({"auths": {host: {"auth": auth}}})
+
+    def _credentials(self) -> dict[str, str]:
         name = (self.get().get("status") or {}).get("credentialsSecretName")
-        if not name:
-            return None
-        data = self.kubectl.get("secret", name, self.at)["data"]
-        username, password = (base64.b64decode(data[key]).decode() for key in ("username", "password"))
-        return username, password
+        found = self.kubectl.get("secret", name, self.at)["data"] if name else {}
+        return {key: base64.b64decode(value).decode() for key, value in found.items()}
 
     def ask(self, method: str, path: str, *, anonymously: bool = False, port: int = 5000) -> Response:
         """One request through a port-forward, over TLS if it has a CA, and with its credential if it has one."""
@@ -148,7 +160,6 @@ class LiveRegistry:
 
         Again when the port-forward has ended in the middle: Docker would go on trying there.
         """
-        login = self.login()
 
         def pushed() -> str:
             with (
@@ -156,9 +167,7 @@ class LiveRegistry:
                 self.kubectl.port_forward(self.namespace, f"service/{self.name}", 5000) as forward,
             ):
                 host = f"localhost:{forward.port}"
-                if login:
-                    config = {"auths": {host: {"auth": base64.b64encode(":".join(login).encode()).decode()}}}
-                    (Path(home) / "config.json").write_text(json.dumps(config))
+                (Path(home) / "config.json").write_text(self.docker_config(host) or "{}")
                 _docker("tag", image, f"{host}/{reference}")
                 try:
                     push = ("--config", home, "push", f"{host}/{reference}")

@@ -55,9 +55,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         },
     },
     "claim-of-someone-else": {"storage": {"claimName": "shared"}},
-    "credentials": {"auth": {"mode": "Basic", "users": [{"secretName": "ci"}]}},
-    "nothing-without-credentials": {"auth": {"mode": "Basic", "anonymousPull": False}},
-    "plain-http": {"tls": {"mode": "Disabled"}, "service": {"type": "NodePort"}},
+    "open": {"auth": {"mode": "None"}},
+    "nothing-without-credentials": {"auth": {"anonymousPull": False, "users": [{"secretName": "ci"}]}},
+    "plain-http": {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}, "service": {"type": "NodePort"}},
     "brought-certificate": {"tls": {"mode": "Secret", "secretName": "brought"}},
 }
 

@@ -57,10 +57,11 @@ class Story:
     def steps(self) -> list[Step]:
         registry = self.registry
         kubectl = f"kubectl -n {self.namespace}"
-        curl = "curl --cacert ca.crt"
+        curl = "curl --cacert ca.crt --config login"
         url = "https://localhost:5000/v2"
         push = f"docker tag {REPOSITORY}:{TAG} localhost:5000/{REPOSITORY}:{TAG}\n"
-        push += f"docker push localhost:5000/{REPOSITORY}:{TAG}"
+        push += f"docker --config . push localhost:5000/{REPOSITORY}:{TAG}"
+        secret = f"{kubectl} get secret {registry.name}-credentials -o go-template="
         return [
             Step("Install the operator and its agents", f"make install IMAGE={self.image}", self.install),
             Step("Apply the smallest PrivateRegistry", f"kubectl apply -f - <<END\n{self.manifest()}\nEND", self.apply),
@@ -68,6 +69,8 @@ class Story:
             Step(
                 "The catalog is empty",
                 f"{kubectl} get configmap {registry.name}-ca -o jsonpath='{{.data.ca\\.crt}}' > ca.crt\n"
+                f"{secret}'user=\"{{{{.data.username|base64decode}}}}:{{{{.data.password|base64decode}}}}\"' > login\n"
+                f"{secret}'{{{{index .data \".dockerconfigjson\"|base64decode}}}}' > config.json\n"
                 f"{kubectl} port-forward svc/{registry.name} 5000 &\n{curl} {url}/_catalog",
                 self.empty_catalog,
             ),

@@ -14,7 +14,11 @@ from tests.cluster.processes.process import program
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALLATION = "manifests"
-OPTIONS = {"plain": (), "startup taint": ("manifests/startup-taint",)}
+OPTIONS = {
+    "plain": (),
+    "startup taint": ("manifests/startup-taint",),
+    "network policies": ("manifests/network-policies",),
+}
 """What there is to choose, each with its kustomize components."""
 EXAMPLES = sorted((ROOT / "manifests/examples").glob("*.yaml"))
 

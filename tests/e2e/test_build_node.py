@@ -17,7 +17,8 @@ DOCKERD = (
     "systemd-run --unit=docker --property=Type=notify dockerd --bridge=none --iptables=false --ip-forward=false "
     "--storage-driver=vfs --containerd=/run/containerd/containerd.sock"
 )
-AWAY = "systemctl stop docker; rm -rf /etc/docker /var/lib/docker /run/docker* /usr/bin/docker /usr/sbin/dockerd"
+AWAY = "systemctl stop docker; rm -rf /etc/docker /var/lib/docker /root/.docker /run/docker* /usr/*bin/docker*"
+CONFIG = "/root/.docker/config.json"
 
 
 @contextmanager
@@ -34,13 +35,16 @@ def docker_on(cluster: Cluster, node: str) -> Iterator[None]:
 
 
 def test_both_runtimes_of_a_build_node_trust_its_registries(place: Place) -> None:
-    """A person pulls and pushes with Docker there, pods pull with containerd, NodeTrust lists both; then no trace."""
+    """A person pulls and pushes with Docker there, with the Secret beside the registry as Docker's own file, pods pull
+    with containerd and without; NodeTrust lists both; then no trace.
+    """
     kubectl, cluster = place.kubectl, place.cluster
     node = cluster.nodes[1]
     with docker_on(cluster, node):
         before = nodes.trees(cluster)
         (running,) = cluster.exec_on_node(node, "pidof", "dockerd").split()
-        registries = [place.registry("team"), place.registry("plain", {"tls": {"mode": "Disabled"}})]
+        plain = place.registry("plain", {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
+        registries = [place.registry("team"), plain]
 
         def lists_both() -> bool:
             names = [each["name"] for each in kubectl.get("nodetrust", node)["status"]["runtimes"]]
@@ -52,6 +56,8 @@ def test_both_runtimes_of_a_build_node_trust_its_registries(place: Place) -> Non
             registry.wait_ready(nodes=len(cluster.nodes))
             (image,) = place.push(registry, 1)
             built = f"{registry.host}/built/here:v1"
+            if config := registry.docker_config():
+                cluster.exec_on_node(node, "sh", "-ec", "mkdir -p /root/.docker; cat > $0", CONFIG, stdin=config)
             for command in (("pull", image), ("tag", image, built), ("push", built), ("rmi", image, built)):
                 cluster.exec_on_node(node, "docker", *command)
             nodes.pull_on_all(cluster, built)

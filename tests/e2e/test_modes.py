@@ -15,7 +15,7 @@ WRONG_SCHEME = "server gave HTTP response to HTTPS client"
 
 def test_plain_http_works_on_every_node(place: Place) -> None:
     """The procedure's own way: no certificate anywhere, and no node ever meets HTTP where it expected HTTPS."""
-    registry = place.registry(spec={"tls": {"mode": "Disabled"}})
+    registry = place.registry(spec={"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
     registry.push(versions.BUSYBOX_IMAGE, "busybox:v1")
     (image,) = place.push(registry, 1)
     nodes.pull_on_all(place.cluster, image)

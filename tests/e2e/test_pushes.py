@@ -1,6 +1,7 @@
 """The ways to push that the README names."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def crane(cluster: Cluster) -> Path:
 
 
 def test_a_build_pod_in_another_namespace_pushes_with_the_ca(team: LiveRegistry, shared: Place) -> None:
-    """It needs the CA from the ConfigMap beside the registry, and nothing else; without it, it is turned away."""
+    """It needs the CA and the credential that are beside the registry, and nothing else; without, it is turned away."""
     (image,) = shared.push(team, 1, repository="built")
     nodes.pull_on_all(shared.cluster, image)
     with pytest.raises(KubectlError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -56,9 +57,10 @@ def test_docker_in_a_machine_of_its_own_pushes_through_a_port_forward(
                 desktop.daemon_json.write_text(json.dumps({"insecure-registries": [there]}))
                 desktop.reload()
                 eventually(lambda: there in desktop.insecure(), within=5, what="Docker has read its daemon.json")
+                (desktop.etc / "config.json").write_text(team.docker_config(there))
                 desktop.run("docker", "tag", "busybox:v1", f"{there}/by-desktop:v1")
                 try:
-                    desktop.run("docker", "push", f"{there}/by-desktop:v1")
+                    desktop.run("docker", "--config", "/etc", "push", f"{there}/by-desktop:v1")
                 except CommandError as error:
                     raise AssertionError(str(error)) from None
             return True
@@ -74,8 +76,11 @@ def test_crane_pushes_through_a_port_forward(team: LiveRegistry, cluster: Cluste
 
     def pushed() -> bool:
         with team.kubectl.port_forward(team.namespace, f"service/{team.name}", 5000) as forward:
-            command = [str(crane), "push", str(archive), f"localhost:{forward.port}/by-crane:v1", "--insecure"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            there = f"localhost:{forward.port}"
+            (tmp_path / "config.json").write_text(team.docker_config(there))
+            command = [str(crane), "push", str(archive), f"{there}/by-crane:v1", "--insecure"]
+            env = {**os.environ, "DOCKER_CONFIG": str(tmp_path)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         assert done.returncode == 0, done.stderr
         return True
 

@@ -61,8 +61,10 @@ class NodeContainerd(Containerd):
         self.socket = self.host_root / "run" / "containerd" / "containerd.sock"
         self.certs_d.mkdir(parents=True)
         self.socket.parent.mkdir(parents=True)
-        for name in ("hosts", "nsswitch.conf", "passwd", "group", "resolv.conf"):
+        for name in ("hosts", "passwd", "group"):
             shutil.copy(Path("/etc") / name, self.etc / name)
+        # No DNS: that of the machine may take its time over a name that nobody has.
+        (self.etc / "nsswitch.conf").write_text("hosts: files\n")
         self.configure(config_path, config)
         binary = program(f"containerd-{version}", "containerd")
         self.process = Process(

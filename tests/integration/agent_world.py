@@ -28,6 +28,7 @@ from tests.registries import a_registry
 from tests.waiting import aeventually
 
 RULES = hosts.Rules(service_ranges=(ip_network("127.96.0.0/16"), ip_network("fd00:96::/112")))
+OPEN = {"auth": {"mode": "None"}}
 TLS_OFF = {"tls": {"mode": "Disabled"}}
 
 H = TypeVar("H", bound=Host)
@@ -144,7 +145,7 @@ class AgentWorld(Generic[H]):
     ) -> Served:
         """A registry with TLS, or without by its spec. `certified`: what its certificate names, else its address."""
         address = address or self.next_address()
-        registry = a_registry(spec, name=name)
+        registry = a_registry({**OPEN, **(spec or {})}, name=name)
         directory = self._directory / f"{name}-{address}"
         tls, ca = None, ""
         if registry.spec.tls.mode != "Disabled":

@@ -17,7 +17,7 @@ KIND = "application/vnd.oci.image"
 MANIFEST = f"{KIND}.manifest.v1+json"
 
 
-async def push(url: str, repository: str) -> None:
+async def push(url: str, repository: str, *, login: tuple[str, str] | None = None) -> None:
     """Put an image of one layer into the registry at `url`, as `repository:v1`. No certificate is verified.
 
     No two repositories have a blob in common: whoever pulls has to fetch it.
@@ -31,7 +31,8 @@ async def push(url: str, repository: str) -> None:
         {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
     ).encode()
     connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())
-    async with aiohttp.ClientSession(url, connector=connector, raise_for_status=True) as session:
+    headers = {"Authorization": aiohttp.encode_basic_auth(*login)} if login else {}
+    async with aiohttp.ClientSession(url, connector=connector, raise_for_status=True, headers=headers) as session:
         blobs = []
         for media_type, blob in (
             (f"{KIND}.config.v1+json", config),
@@ -43,8 +44,8 @@ async def push(url: str, repository: str) -> None:
                 location = begun.headers["Location"]
             await session.put(location, params={"digest": digest}, data=blob)
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blobs[0], "layers": blobs[1:]}
-        headers = {"Content-Type": MANIFEST}
-        await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=headers)
+        typed = {"Content-Type": MANIFEST}
+        await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=typed)
 
 
 @asynccontextmanager

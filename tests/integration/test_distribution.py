@@ -24,7 +24,7 @@ from tests.integration.registry_pod import RegistryPod
 from tests.registries import a_registry
 from tests.waiting import aeventually
 
-PLAIN = {"tls": {"mode": "Disabled"}}
+PLAIN = {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}
 
 
 @pytest.fixture

@@ -5,18 +5,15 @@ the functions by which it makes it.
 """
 
 import itertools
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from tests.contract.documents import EXAMPLES, ROOT, Object, documents, rendered
+from tests.contract.documents import EXAMPLES, OPTIONS, Object, documents, installation, rendered
 from tests.registries import SCENARIOS, a_registry, objects
 
 TLS: dict[str, Object] = {
     "managed": {},
     "brought": {"tls": {"mode": "Secret", "secretName": "brought"}},
-    "plain": {"tls": {"mode": "Disabled"}},
+    "plain": {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}},
 }
 SERVICES: dict[str, Object] = {name: {"service": {"type": name}} for name in ("ClusterIP", "NodePort", "LoadBalancer")}
 STORAGE: dict[str, Object] = {
@@ -29,9 +26,7 @@ STORAGE: dict[str, Object] = {
 def option_sets() -> dict[str, list[Object]]:
     """The objects of each set, by its kind and name. Raises NotBuiltError where there is no kubectl yet."""
     return {
-        "install/plain": rendered("manifests"),
-        "install/startup-taint": installation("startup-taint"),
-        "install/network-policies": installation("network-policies"),
+        **{f"install/{options.replace(' ', '-')}": installation(options) for options in OPTIONS},
         "cleanup/plain": rendered("manifests/cleanup"),
         **{f"registry/{name}": objects(a_registry(spec)) for name, spec in registries().items()},
     }
@@ -50,11 +45,3 @@ def registries() -> dict[str, dict[str, Any]]:
         if each["kind"] == "PrivateRegistry"
     }
     return SCENARIOS | combined | examples
-
-
-def installation(component: str) -> list[Object]:
-    """As `make install` puts it together with a component of manifests/."""
-    with tempfile.TemporaryDirectory() as directory:
-        usual, added = (os.path.relpath(ROOT / "manifests" / each, directory) for each in ("", component))
-        Path(directory, "kustomization.yaml").write_text(f"resources: [{usual}]\ncomponents: [{added}]\n")
-        return rendered(directory)

@@ -49,7 +49,7 @@ class TestWhatTheOperatorMakes:
 
     def test_plain_http_carries_no_certificate(self) -> None:
         """A CA beside an http address would make containerd try TLS first."""
-        built = build({"tls": {"mode": "Disabled"}})
+        built = build({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
         assert (built.entry.scheme, built.entry.ca_bundle) == ("http", "")
 
     def test_both_families_are_names_in_the_services_order(self) -> None:

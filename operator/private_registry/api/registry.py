@@ -76,7 +76,7 @@ class User(Model):
 class Auth(Model):
     """Who has to show a credential, and for what."""
 
-    mode: Literal["Basic", "None"] = "None"
+    mode: Literal["Basic", "None"] = "Basic"
     anonymous_pull: bool = True
     users: tuple[User, ...] = Field(default=(), max_length=64)
     acknowledge_plain_http: bool = Field(default=False, alias="acknowledgePlainHTTP")
@@ -198,9 +198,8 @@ class PrivateRegistry(BaseModel):
 
     @property
     def hosts_in_pods(self) -> tuple[str, ...]:
-        """What pods may call it, though no node trusts all of these names."""
-        services = (f"{self.name}.{self.namespace}.svc", f"{self.name}.{self.namespace}", self.name)
-        return tuple(f"{name}:{names.PORT}" for name in services)
+        """What pods may call it beside its own names, though no node trusts these."""
+        return tuple(f"{name}:{names.PORT}" for name in (f"{self.name}.{self.namespace}", self.name))
 
     @property
     def claim_name(self) -> str:

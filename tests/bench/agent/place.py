@@ -87,7 +87,7 @@ async def place(number: int) -> AsyncIterator[Place]:
                 with RegistryServer(directory / "registry", tls=tls, address="0.0.0.0", port=names.PORT) as server:
                     registries = []
                     for each, address in enumerate(addresses):
-                        registry = a_registry(name=f"team-{each}")
+                        registry = a_registry({"auth": {"mode": "None"}}, name=f"team-{each}")
                         built = publish.build(
                             registry, cluster_ips=[address], ca_bundle=certificate.ca_pem, rules=RULES
                         )

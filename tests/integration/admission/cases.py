@@ -39,6 +39,9 @@ def auth(**fields: Any) -> Spec:
     return {"auth": fields}
 
 
+OPEN_PLAIN = {**tls(mode="Disabled"), **auth(mode="None")}
+
+
 def user(name: str) -> list[Spec]:
     return [{"secretName": name}]
 
@@ -163,8 +166,12 @@ CASES = [
     Case("secretName is required with mode Secret", (tls(mode="Secret"),), (tls(mode="Secret", secretName="own"),)),
     Case(
         "secretName goes with mode Secret only",
-        (tls(secretName="own"), tls(mode="Managed", secretName="own"), tls(mode="Disabled", secretName="own")),
-        (tls(mode="Managed"), tls(mode="Disabled")),
+        (
+            tls(secretName="own"),
+            tls(mode="Managed", secretName="own"),
+            {**auth(mode="None"), **tls(mode="Disabled", secretName="own")},
+        ),
+        (tls(mode="Managed"), OPEN_PLAIN),
     ),
     Case(
         "secretName must be the name of a Secret",
@@ -173,8 +180,8 @@ CASES = [
     ),
     Case(
         "users go with mode Basic only",
-        (auth(users=user("ci")), auth(mode="None", users=user("ci"))),
-        (auth(mode="Basic", users=user("ci")), auth(mode="None", users=[])),
+        (auth(mode="None", users=user("ci")),),
+        (auth(users=user("ci")), auth(mode="Basic", users=user("ci")), auth(mode="None", users=[])),
     ),
     Case(
         "secretName must be the name of a Secret",
@@ -185,13 +192,13 @@ CASES = [
         "with tls.mode Disabled passwords cross the network in the clear: set auth.acknowledgePlainHTTP if that is "
         "meant, or auth.mode None",
         (
+            tls(mode="Disabled"),
             {**auth(mode="Basic"), **tls(mode="Disabled")},
-            {**auth(mode="Basic", acknowledgePlainHTTP=False), **tls(mode="Disabled")},
+            {**auth(acknowledgePlainHTTP=False), **tls(mode="Disabled")},
         ),
         (
-            {**auth(mode="Basic", acknowledgePlainHTTP=True), **tls(mode="Disabled")},
-            {**auth(mode="None"), **tls(mode="Disabled")},
-            {**auth(mode="Basic"), **tls(mode="Managed")},
+            {**auth(acknowledgePlainHTTP=True), **tls(mode="Disabled")},
+            OPEN_PLAIN,
         ),
     ),
     Case(
@@ -318,7 +325,7 @@ CHANGES = [
     Change("", storage(claimName="a", deleteEnabled=True), storage(claimName="a", deleteEnabled=False)),
     Change("", storage(reclaimPolicy="Retain"), storage(reclaimPolicy="Delete")),
     Change("", tls(mode="Managed"), tls(mode="Secret", secretName="own")),
-    Change("", tls(mode="Secret", secretName="own"), tls(mode="Disabled")),
+    Change("", tls(mode="Secret", secretName="own"), OPEN_PLAIN),
     Change("", auth(mode="Basic", anonymousPull=False), auth(mode="None")),
     Change("", {"service": {"type": "NodePort"}}, {"service": {"type": "LoadBalancer"}}),
     Change("", hosts("a.b"), {"nodeTrust": {"enabled": False}}),

@@ -38,10 +38,10 @@ async def test_an_agents_pod_is_let_in_by_its_own_namespace_alone(admin: Kube) -
     "spec",
     [
         {},
-        {"tls": {"mode": "Disabled"}},
+        {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}},
         {"tls": {"mode": "Secret", "secretName": "own"}},
-        {"auth": {"mode": "Basic"}},
-        {"auth": {"mode": "Basic", "anonymousPull": False}},
+        {"auth": {"mode": "None"}},
+        {"auth": {"anonymousPull": False}},
     ],
 )
 async def test_a_registrys_pods_are_restricted(admin: Kube, spec: Object) -> None:

@@ -175,7 +175,7 @@ async def test_an_empty_spec_is_shown_with_its_defaults(admin: Kube) -> None:
     assert (await admin.create(body))["spec"] == {
         "storage": {"deleteEnabled": True, "accessMode": "ReadWriteOnce", "reclaimPolicy": "Retain"},
         "tls": {"mode": "Managed"},
-        "auth": {"mode": "None", "anonymousPull": True, "acknowledgePlainHTTP": False},
+        "auth": {"mode": "Basic", "anonymousPull": True, "acknowledgePlainHTTP": False},
         "service": {"type": "ClusterIP"},
         "nodeTrust": {"enabled": True},
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},

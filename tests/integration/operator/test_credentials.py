@@ -17,8 +17,8 @@ from private_registry.registry.credentials import encoded
 from tests.integration.container import content
 from tests.integration.operator.parts.cluster import Cluster
 
-BASIC: dict[str, Any] = {"auth": {"mode": "Basic"}}
-CLOSED: dict[str, Any] = {"auth": {"mode": "Basic", "anonymousPull": False}}
+OPEN: dict[str, Any] = {"auth": {"mode": "None"}}
+CLOSED: dict[str, Any] = {"auth": {"anonymousPull": False}}
 OVERLAP = 10.0
 """Longer than three requests take on a busy machine, each of which costs the registry a bcrypt hash."""
 
@@ -30,10 +30,14 @@ def waits() -> Mapping[str, float]:
 
 
 async def login(cluster: Cluster) -> tuple[str, str]:
-    """What the status names."""
-    name = (await cluster.registry()).status.credentials_secret_name
-    secret = content(await cluster.get(kinds.SECRET, name))
-    return secret["username"].decode(), secret["password"].decode()
+    found = await cluster.login()
+    assert found
+    return found
+
+
+async def anyone(cluster: Cluster) -> Registry:
+    """The registry for who has no credential."""
+    return replace(await cluster.http(), login=None)
 
 
 async def pulls(cluster: Cluster) -> Registry:
@@ -49,16 +53,16 @@ async def rotate(cluster: Cluster, value: str) -> None:
 
 async def test_pulling_needs_nothing_and_pushing_needs_a_credential(cluster: Cluster) -> None:
     """The credential is there with the registry, works as it is, and is all that lets anyone write."""
-    await cluster.ready(BASIC)
-    http, credential = await cluster.http(), await login(cluster)
+    await cluster.ready()
+    http, credential = await anyone(cluster), await login(cluster)
     assert not await http.accepts()
     assert await replace(http, login=credential).accepts()
     assert (await replace(http, login=credential).writable()).yes
     assert (await http.serves()).yes
-    anyone = await pulls(cluster)
-    assert anyone.port == names.PULL_PORT
-    assert await anyone.catalog() == []
-    assert not (await anyone.writable()).yes
+    open_side = await pulls(cluster)
+    assert open_side.port == names.PULL_PORT
+    assert await open_side.catalog() == []
+    assert not (await open_side.writable()).yes
     assert "team-credentials" in await cluster.until_event("CredentialsCreated")
     config = json.loads(content(await cluster.get(kinds.SECRET, "team-credentials"))[".dockerconfigjson"])
     told = json.loads((await cluster.entry())["data"]["entry.json"])
@@ -80,7 +84,7 @@ async def test_no_pull_fails_on_the_way_from_one_to_the_other(cluster: Cluster) 
     """Of whoever goes where the nodes are told to, with a credential only where all are asked for one: open, closed to
     pushes, to all, and opened again in the same steps. What is needed no more goes.
     """
-    await cluster.ready()
+    await cluster.ready(OPEN)
     failed, done, at_hand = list[str](), 0, list[tuple[str, str]]()
 
     async def pull() -> None:
@@ -101,14 +105,14 @@ async def test_no_pull_fails_on_the_way_from_one_to_the_other(cluster: Cluster) 
 
     pulling = asyncio.create_task(pull())
     try:
-        for auth in (BASIC["auth"], CLOSED["auth"], {"anonymousPull": None}, None):
+        for auth in (None, CLOSED["auth"], {"anonymousPull": None}, OPEN["auth"]):
             before = done
             await cluster.change({"auth": auth})
             registry = await cluster.until_ready()
             port = registry.pull_port
             await cluster.until(lambda: arrived(port, before), what=f"nodes pull from {port}")  # noqa: B023
-            assert await (await cluster.http()).accepts() is (auth is None)
-            at_hand[:] = [await login(cluster)] if auth in (BASIC["auth"], CLOSED["auth"]) else []
+            assert await (await anyone(cluster)).accepts() is (auth is OPEN["auth"])
+            at_hand[:] = [await login(cluster)] if auth in (None, CLOSED["auth"]) else []
     finally:
         await ended(pulling)
     assert failed == []
@@ -118,9 +122,9 @@ async def test_no_pull_fails_on_the_way_from_one_to_the_other(cluster: Cluster) 
 
 async def test_a_node_that_lags_behind_is_waited_for(cluster: Cluster) -> None:
     """Nobody is asked for a credential before every node pulls from where none is needed."""
-    await cluster.ready()
+    await cluster.ready(OPEN)
     cluster.agents.silent.add("node-b")
-    await cluster.change(BASIC)
+    await cluster.change({"auth": None})
 
     async def told() -> bool:
         return (await pulls(cluster)).port == names.PULL_PORT
@@ -128,10 +132,10 @@ async def test_a_node_that_lags_behind_is_waited_for(cluster: Cluster) -> None:
     await cluster.until(told, what="the nodes are told of the other port")
     said = await cluster.until_condition(Type.RECONCILING, "True")
     assert "every node to pull from port 5002" in said
-    assert await (await cluster.http()).accepts()
+    assert await (await anyone(cluster)).accepts()
     cluster.agents.agree("node-b")
     await cluster.until_ready()
-    assert not await (await cluster.http()).accepts()
+    assert not await (await anyone(cluster)).accepts()
 
 
 async def ended(*tasks: asyncio.Task[None]) -> None:
@@ -145,7 +149,7 @@ async def ended(*tasks: asyncio.Task[None]) -> None:
 async def pushing(cluster: Cluster) -> AsyncIterator[list[str]]:
     """Somebody begins uploads all the time, with the credential as he finds it, and one who reads it seldom."""
     failed = list[str]()
-    http = await cluster.http()
+    http = await anyone(cluster)
 
     async def push(reads_every: int) -> None:
         while True:
@@ -168,9 +172,9 @@ async def test_a_credential_is_replaced_and_nobody_in_the_right_is_refused(clust
     """People are told of the new one when the registry knows it, however long its pod takes to hear of it; the old one
     is good for a while after, and then no more. The pod is the same all the while.
     """
-    await cluster.ready(BASIC)
+    await cluster.ready()
     (pod,) = await cluster.pods()
-    http, old = await cluster.http(), await login(cluster)
+    http, old = await anyone(cluster), await login(cluster)
     async with pushing(cluster) as failed:
         cluster.kubelet.hold_secrets(True)
         await rotate(cluster, "once")
@@ -202,8 +206,8 @@ async def test_a_credential_is_replaced_and_nobody_in_the_right_is_refused(clust
 
 async def test_a_deleted_credential_is_refused_and_another_made(cluster: Cluster) -> None:
     """That is how one is revoked at once."""
-    await cluster.ready(BASIC)
-    http, old = await cluster.http(), await login(cluster)
+    await cluster.ready()
+    http, old = await anyone(cluster), await login(cluster)
     await cluster.delete(kinds.SECRET, "team-credentials")
 
     async def revoked() -> bool:
@@ -215,8 +219,8 @@ async def test_a_deleted_credential_is_refused_and_another_made(cluster: Cluster
 
 async def test_users_of_ones_own(cluster: Cluster) -> None:
     """Each by a Secret that stays its owner's: what it says is what the registry asks for; what is wrong is said."""
-    await cluster.ready(BASIC)
-    http = await cluster.http()
+    await cluster.ready()
+    http = await anyone(cluster)
     await cluster.change({"auth": {"users": [{"secretName": "ci"}]}})
     assert "there is no Secret ci" in await cluster.until_condition(Type.STALLED, "True", "SecretNotFound")
     for password in ("first", "second"):
@@ -244,14 +248,14 @@ async def test_users_of_ones_own(cluster: Cluster) -> None:
 async def test_another_ones_secret_of_that_name_stays(cluster: Cluster) -> None:
     """Nothing is built around a Secret that is not the registry's."""
     await cluster.add(kinds.SECRET, "team-credentials", data=encoded({"username": "x", "password": "y"}))
-    await cluster.create(BASIC)
+    await cluster.create()
     assert "Secret team-credentials" in await cluster.until_condition(Type.STALLED, "True", "NameTaken")
     assert content(await cluster.get(kinds.SECRET, "team-credentials"))["password"] == b"y"
 
 
 async def test_no_password_is_seen_anywhere_else(cluster: Cluster) -> None:
     """Neither in the operator's log, nor in an event, a status, a ConfigMap or a pod."""
-    await cluster.ready(BASIC)
+    await cluster.ready()
     _, password = await login(cluster)
     seen = [cluster.operator.log.read_text()]
     for kind in (kinds.PRIVATE_REGISTRY, kinds.EVENT, kinds.CONFIG_MAP, kinds.POD, kinds.DEPLOYMENT):

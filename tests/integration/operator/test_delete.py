@@ -11,7 +11,7 @@ from tests.integration.conftest import ROOT
 from tests.integration.operator.parts.cluster import NODES, READY, REFUSED, SILENT, Cluster
 from tests.kubectl import Kubectl
 
-PLAIN = {"tls": {"mode": "Disabled"}}
+PLAIN = {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}
 BOTH = ("team", "another")
 
 
@@ -31,7 +31,7 @@ async def test_the_order_of_a_deletion(cluster: Cluster) -> None:
     assert entry < min(undone)
     assert max(undone) < min(deleted)
     assert max(deleted) < released
-    assert len(deleted) == 6
+    assert len(deleted) == 8
 
     labels = f"{names.REGISTRY_UID}={registry.uid}"
     for kind in (kinds.SERVICE, kinds.DEPLOYMENT, kinds.CONFIG_MAP, kinds.SECRET):
@@ -82,7 +82,7 @@ async def push_blob(cluster: Cluster, content: bytes) -> str:
     registry = await cluster.http()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     url = f"{registry.scheme}://{registry.address}:{registry.port}"
-    async with aiohttp.ClientSession(url, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(url, raise_for_status=True, headers=registry.authorization) as session:
         async with session.post("/v2/app/blobs/uploads/") as begun:
             location = begun.headers["Location"]
         await session.put(location, params={"digest": digest}, data=content)

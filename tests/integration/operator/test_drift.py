@@ -143,6 +143,7 @@ def everything() -> Object:
     return {
         "storage": {"deleteEnabled": False, "reclaimPolicy": "Delete"},
         "tls": {"mode": "Disabled"},
+        "auth": {"mode": "None"},
         "service": {"type": "NodePort"},
         "nodeTrust": {
             "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -164,9 +165,10 @@ async def options(cluster: Cluster) -> dict[str, Any]:
     """What of the options is in the children."""
     deployment, service = await cluster.get(kinds.DEPLOYMENT, "team"), await cluster.get(kinds.SERVICE, "team")
     pod = deployment["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    container, *further = pod["containers"]
     entry = json.loads((await cluster.entry())["data"]["entry.json"])
     return {
+        "open": not further,
         "delete": container["env"][0]["value"],
         "scheme": entry["scheme"],
         "type": service["spec"]["type"],
@@ -191,6 +193,7 @@ async def test_what_goes_from_the_spec_goes_from_the_children(cluster: Cluster, 
         await cluster.change(everything())
         await cluster.until_ready()
     assert await options(cluster) == {
+        "open": True,
         "delete": "false",
         "scheme": "http",
         "type": "NodePort",
@@ -209,6 +212,7 @@ async def test_what_goes_from_the_spec_goes_from_the_children(cluster: Cluster, 
     await cluster.change(dict.fromkeys(everything()))
     await cluster.until_ready()
     assert await options(cluster) == {
+        "open": False,
         "delete": "true",
         "scheme": "https",
         "type": "ClusterIP",

@@ -64,7 +64,7 @@ async def test_killed_after_each_write_of_a_creation(cluster: Cluster) -> None:
 
 async def test_killed_after_each_write_of_a_deletion(cluster: Cluster) -> None:
     """`kill -9` anywhere in a deletion: every node is clean before the object is gone, and nothing is left behind."""
-    registry = await cluster.ready({"tls": {"mode": "Disabled"}})
+    registry = await cluster.ready({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
     cluster.operator.kill()
     cluster.agents.silent.update(NODES)
     await cluster.delete(kinds.PRIVATE_REGISTRY, "team")

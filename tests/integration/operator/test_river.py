@@ -88,7 +88,7 @@ async def test_from_apply_to_pull_and_back(
             registry = await cluster.ready(ONLY_THERE)
             assert registry.status.nodes.summary == "1/1"
             address, ipv6_address = registry.status.cluster_ips
-            await push(f"https://{address}:5000", "busybox")
+            await push(f"https://{address}:5000", "busybox", login=await cluster.login())
             async with Cri(shared_node.socket) as cri:
                 for host in (registry.status.host, f"{address}:5000", f"[{ipv6_address}]:5000"):
                     answer = await cri.pull(f"{host}/busybox:v1")

@@ -33,8 +33,9 @@ async def looks(cluster: Cluster, times: int) -> None:
 async def test_nothing_to_do_is_nothing_written(cluster: Cluster) -> None:
     """However often it looks, and when it is started anew, a steady cluster gets no mutating request at all."""
     await cluster.ready()
-    await cluster.ready({"tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
-    await cluster.ready({"auth": {"mode": "Basic"}}, name="closed")
+    open_to_all = {"auth": {"mode": "None"}}
+    await cluster.ready({**open_to_all, "tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
+    await cluster.ready(open_to_all, name="open")
     await cluster.create({"storage": {"claimName": "missing"}}, name="stalled")
     await looks(cluster, 2)
     async with cluster.writes() as written:

@@ -51,7 +51,7 @@ async def test_managed(cluster: Cluster) -> None:
         "registry": f"{cluster.namespace}/team",
         "hosts": [f"{host}:5000", f"{host}.cluster.local:5000", f"{addresses[0]}:5000", f"[{addresses[1]}]:5000"],
         "addresses": list(addresses),
-        "port": 5000,
+        "port": 5002,
         "scheme": "https",
         "caBundle": ca,
         "serverName": "",
@@ -110,7 +110,7 @@ async def test_a_brought_certificate_that_names_no_address(cluster: Cluster) -> 
 
 async def test_a_brought_certificate_that_names_the_address(cluster: Cluster) -> None:
     """It is as good as one of the operator's."""
-    registry = await cluster.ready({"tls": {"mode": "Disabled"}})
+    registry = await cluster.ready({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
     host = f"team.{cluster.namespace}.svc"
     await bring(
         cluster, a_certificate([host, f"*.{cluster.namespace}.svc.cluster.local", *registry.status.cluster_ips])
@@ -159,7 +159,7 @@ async def test_a_public_certificate(cluster: Cluster) -> None:
 
 async def test_from_one_mode_to_the_next(cluster: Cluster) -> None:
     """Each change of mode rolls the pod; nodes are told once it serves in the new way, and nothing of the old stays."""
-    await cluster.ready({"tls": {"mode": "Disabled"}})
+    await cluster.ready({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
     told = await entry(cluster)
     assert (told["scheme"], told["caBundle"]) == ("http", "")
     assert (await (await cluster.http()).serves()).yes
@@ -175,7 +175,7 @@ async def test_from_one_mode_to_the_next(cluster: Cluster) -> None:
     await cluster.until_ready()
     assert (await entry(cluster))["serverName"]
 
-    await cluster.change({"tls": {"mode": "Disabled", "secretName": None}})
+    await cluster.change({"tls": {"mode": "Disabled", "secretName": None}, "auth": {"mode": "None"}})
     await cluster.until_ready()
     assert (await entry(cluster))["scheme"] == "http"
     await cluster.until_gone(kinds.SECRET, "team-certificate")

@@ -24,7 +24,7 @@ MODES: dict[str, Object] = {
 STORAGES: dict[str, Object] = {"own claim": {}, "another's claim": {"claimName": "shared"}}
 TRUST = {"trusted": True, "not trusted": False}
 AUTHS: dict[str, Object] = {
-    "open": {},
+    "open": {"mode": "None"},
     "open to pulls": {"mode": "Basic", "acknowledgePlainHTTP": True},
     "closed": {"mode": "Basic", "acknowledgePlainHTTP": True, "anonymousPull": False},
 }

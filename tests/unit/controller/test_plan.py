@@ -47,6 +47,8 @@ class TestOrder:
             ("create", "Secret", "team-certificate"),
             ("create", "ConfigMap", "team-ca"),
             ("create", "ConfigMap", configuration),
+            ("create", "Secret", "team-credentials"),
+            ("create", "Secret", "team-htpasswd"),
             ("create", "Deployment", "team"),
             ("create", *ENTRY),
         ]
@@ -118,8 +120,8 @@ class TestForeignObjects:
     @pytest.mark.parametrize(
         ("spec", "kind", "name"),
         [
-            ({"tls": {"mode": "Disabled"}}, "Secret", "team-certificate"),
-            ({"tls": {"mode": "Disabled"}}, "ConfigMap", "team-ca"),
+            ({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}, "Secret", "team-certificate"),
+            ({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}, "ConfigMap", "team-ca"),
             ({"storage": {"claimName": "shared"}}, "PersistentVolumeClaim", "shared"),
             ({"storage": {"claimName": "shared"}}, "PersistentVolumeClaim", "team-data"),
             ({"nodeTrust": {"enabled": False}}, *ENTRY),

@@ -30,6 +30,8 @@ Object = dict[str, Any]
 
 ENTRY = ("ConfigMap", "entry.registries.team")
 
+PLAIN: Object = {"tls": {"mode": "Disabled"}, "auth": {"acknowledgePlainHTTP": True}}
+
 
 class TestRollout:
     def test_the_next_rollout_waits_for_the_last_one(self) -> None:
@@ -181,8 +183,8 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("obstacle", "spec"),
         [
-            ({"upgrade_blocker": Blocker("registries/other", failing=False)}, {"tls": {"mode": "Disabled"}}),
-            ({"claim_user": "registries/older"}, {"tls": {"mode": "Disabled"}}),
+            ({"upgrade_blocker": Blocker("registries/other", failing=False)}, PLAIN),
+            ({"claim_user": "registries/older"}, PLAIN),
             ({"authority": None}, {"storage": {"deleteEnabled": False}}),
         ],
         ids=["a queue", "a claim", "the CA"],

@@ -38,6 +38,8 @@ THREE = (a_node("a"), a_node("b"), a_node("c"))
 UNREACHABLE = {"trusted": False, "reason": "Unreachable", "message": "timeout"}
 NOT_WRITABLE = Problem(Reason.NOT_WRITABLE, "the registry cannot write", Concern.STORAGE)
 
+PLAIN = {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}
+
 
 def updating(spec: Object) -> dict[Key, Object]:
     """The objects while the spec's rollout has begun and its pod is not there yet."""
@@ -359,11 +361,9 @@ class TestFields:
 
     def test_without_tls_there_is_no_ca(self) -> None:
         """A ConfigMap that is left from before is not pointed at."""
-        assert status_of({"tls": {"mode": "Disabled"}}).ca_config_map_name == ""
+        assert status_of(PLAIN).ca_config_map_name == ""
         left = made().objects["ConfigMap", "team-ca"]
-        assert (
-            status_of({"tls": {"mode": "Disabled"}}, changed={("ConfigMap", "team-ca"): left}).ca_config_map_name == ""
-        )
+        assert status_of(PLAIN, changed={("ConfigMap", "team-ca"): left}).ca_config_map_name == ""
 
     def test_addresses_are_remembered_while_the_service_is_away(self) -> None:
         """It comes back with them."""

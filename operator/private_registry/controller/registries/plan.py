@@ -264,7 +264,8 @@ class _Draft:
         accepted, now, chance = facts.accepted, facts.now, facts.chance
         self._users = users = credentials.decide(registry, seen, accepted=accepted, now=now, chance=chance)
         self._problems += users.problems
-        hosts = [*registry.hosts_in_pods, *(self._entry.hosts if self._entry else ())]
+        own = facts.settings.rules.own_names(registry.namespace, registry.name)
+        hosts = [*map(str, own), *registry.hosts_in_pods, *(self._entry.hosts if self._entry else ())]
         hosts += [str(Host(address, names.PORT)) for address in (*addresses, "localhost")]
         # In this order: a replacement that people are told of is still to be found in the other one, if it ends here.
         for secret in (credentials_secret(registry, users.own, dict.fromkeys(hosts)), users.htpasswd):

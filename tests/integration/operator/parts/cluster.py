@@ -16,6 +16,7 @@ from private_registry.kube import kinds
 from private_registry.kube.client import Kube, NotFoundError
 from private_registry.kube.kinds import Kind
 from tests.cluster.processes import ControlPlane
+from tests.integration import container
 from tests.integration.operator.parts.agents import Agents
 from tests.integration.operator.parts.kubelet import Kubelet
 from tests.integration.operator.parts.mirror import Mirror
@@ -209,13 +210,22 @@ class Cluster:
         return await aeventually(look, within=within, every=0.05, what=what)
 
     async def http(self, name: str = "team") -> Registry:
-        """The registry as a client in the cluster finds it: by its Service, with the CA beside it."""
+        """The registry as a build in the cluster finds it: by its Service, with CA and credential beside it."""
         registry = await self.registry(name)
         (address, *_) = registry.status.cluster_ips
+        login = await self.login(name)
         if registry.certificate_secret is None:
-            return Registry(address, names.PORT, "http")
+            return Registry(address, names.PORT, "http", login=login)
         config_map = await self.get(kinds.CONFIG_MAP, registry.status.ca_config_map_name)
-        return Registry(address, names.PORT, "https", config_map["data"]["ca.crt"])
+        return Registry(address, names.PORT, "https", config_map["data"]["ca.crt"], login=login)
+
+    async def login(self, name: str = "team") -> tuple[str, str] | None:
+        """User name and password in the Secret that the status names; None where it names none."""
+        secret = (await self.registry(name)).status.credentials_secret_name
+        if not secret:
+            return None
+        found = container.content(await self.get(kinds.SECRET, secret))
+        return found["username"].decode(), found["password"].decode()
 
     @asynccontextmanager
     async def writes(self) -> AsyncIterator[list[str]]:
