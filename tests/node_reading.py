@@ -47,7 +47,7 @@ def is_service_address(text: str) -> bool:
 
 def is_permitted(host: str, registry: str, addresses: Collection[str]) -> bool:
     """Whether a node may ever be told where this host is, for this registry at these addresses."""
-    if host in {f"{name}:5000" for name in own_names(registry)}:
+    if host in {f"{name}:{port}" for name in own_names(registry) for port in (5000, 5002)}:
         return True
     if match := _LITERAL.fullmatch(host):
         address = match.group(1).strip("[]")
@@ -108,13 +108,16 @@ def check_etc_hosts(data: bytes, before: bytes) -> dict[str, tuple[str, set[str]
 
 
 def check_drop_in(data: bytes, registry: str, addresses: Collection[str], *, plain: bool) -> set[str]:
-    """Tables of hosts that lead to themselves. Returns the hosts."""
+    """Tables of hosts that lead to themselves, and to another port of theirs for pulls. Returns the hosts."""
     text = data.decode("ascii")
     assert marked_for(text.split("\n", 1)[0]) == registry
     said = tomllib.loads(text)
     tables = said.pop("registry", [])
     assert said == {}
     for table in tables:
+        for mirror in table.pop("mirror", []):
+            name = table["prefix"].removesuffix(":5000")
+            assert mirror == {"location": f"{name}:{mirror['location'].rpartition(':')[2]}", "insecure": plain}, table
         assert table == {"prefix": table["prefix"], "location": table["prefix"], "insecure": plain}
         assert is_permitted(table["prefix"], registry, addresses), table
     return {table["prefix"] for table in tables}

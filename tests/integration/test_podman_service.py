@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from private_registry.agent.cri.client import Cri
 from private_registry.agent.files.drop_ins import DropIns
 from private_registry.agent.node import Node
 from private_registry.agent.runtimes import crio
+from private_registry.api import names
 from private_registry.trust import node_files, proof
 from private_registry.trust.entry import Entry
 from private_registry.trust.formats import registries_conf
@@ -65,16 +67,28 @@ def everything_is_given_back(machine: PodmanHost) -> Iterator[None]:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, *, plain: bool, certified: tuple[str, ...] = (*NAMES, ADDRESS), asks: bool = False
+    directory: Path,
+    *,
+    plain: bool,
+    certified: tuple[str, ...] = (*NAMES, ADDRESS),
+    asks: bool = False,
+    pulls: int = names.PORT,
 ) -> Iterator[tuple[RegistryServer, Entry]]:
-    """The registry, and the entry that the operator would make of it. `asks`: everybody for a password."""
+    """The registry, and the entry that the operator would make of it. `asks`: everybody for a password.
+
+    `pulls`: the port that asks nobody, where it is another one; what it serves is not what the other port serves.
+    """
     certificate = a_certificate(certified)
     tls = (directory / "tls.crt", directory / "tls.key")
     tls[0].write_text(certificate.cert_pem)
     tls[1].write_text(certificate.key_pem)
     fields = PLAIN if plain else {"ca_bundle": certificate.ca_pem}
-    with RegistryServer(directory, tls=None if plain else tls, address=ADDRESS, port=5000, asks=asks) as server:
-        yield server, an_entry(hosts=HOSTS, addresses=(ADDRESS,), **fields)
+    with contextlib.ExitStack() as stack:
+        serve = partial(RegistryServer, tls=None if plain else tls, address=ADDRESS)
+        server = stack.enter_context(serve(directory, port=names.PORT, asks=asks))
+        if pulls != names.PORT:
+            server = stack.enter_context(serve(directory / "pulls", port=pulls))
+        yield server, an_entry(hosts=HOSTS, addresses=(ADDRESS,), port=pulls, **fields)
 
 
 def files(entry: Entry) -> NodeFiles:
@@ -119,7 +133,7 @@ async def until_judged(machine: PodmanHost, wanted: NodeFiles, reason: Reason, h
 
     async def judged() -> Verdict:
         said = await asyncio.to_thread(machine.pull, f"{directory.host}/{proof.REPOSITORY}:0a1b")
-        verdict = proof.classify("UNKNOWN", said, server=directory.server)
+        verdict = proof.classify("UNKNOWN", said, server=directory.server, mirror=directory.mirror)
         assert verdict.reason is reason, said
         return verdict
 
@@ -192,10 +206,16 @@ async def test_a_file_that_it_was_not_told_of(machine: PodmanHost, tmp_path: Pat
         ({"plain": False}, {}, Reason.TRUSTED),
         ({"plain": True}, {}, Reason.TRUSTED),
         ({"plain": False, "asks": True}, {}, Reason.TRUSTED),
+        ({"plain": False, "asks": True, "pulls": names.PULL_PORT}, {}, Reason.TRUSTED),
+        ({"plain": True, "asks": True, "pulls": names.PULL_PORT}, {}, Reason.TRUSTED),
+        ({"plain": False, "asks": True}, {"port": names.PULL_PORT}, Reason.UNREACHABLE),
         ({"plain": False, "certified": NAMES[1:]}, {}, Reason.CERTIFICATE_INVALID),
         ({"plain": True}, {"scheme": "https"}, Reason.SCHEME_MISMATCH),
     ],
-    ids=["not found, tls", "not found, plain", "unauthorized", "another name", "no tls"],
+    ids=[
+        *("not found, tls", "not found, plain", "unauthorized"),
+        *("pulls elsewhere, tls", "pulls elsewhere, plain", "pulls nowhere", "another name", "no tls"),
+    ],
 )
 async def test_its_answers_are_understood(
     machine: PodmanHost, tmp_path: Path, served: dict[str, Any], changes: dict[str, Any], reason: Reason
@@ -206,6 +226,21 @@ async def test_its_answers_are_understood(
         async with a_node(machine) as node:
             await node.apply(wanted)
             await until_judged(machine, wanted, reason)
+            await node.remove(entry.registry)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["tls", "plain"])
+async def test_pulls_that_have_a_port_of_their_own(machine: PodmanHost, tmp_path: Path, plain: bool) -> None:
+    """They need no credential, by every name; a daemon that has not heard of the port is told from one that has."""
+    with serving(tmp_path, plain=plain, asks=True, pulls=names.PULL_PORT) as (pulls, entry):
+        await push(pulls.url, "busybox")
+        async with a_node(machine) as node:
+            await node.apply(files(replace(entry, port=names.PORT)))
+            await until_refused(machine, HOSTS[0], "authentication required")
+            await until_judged(machine, files(entry), Reason.NOT_HONOURED)
+            await node.apply(files(entry))
+            for host in HOSTS:
+                await until_pulled(machine, host)
             await node.remove(entry.registry)
 
 

@@ -103,7 +103,7 @@ def _check(raw: dict[str, Any], files: NodeFiles, ca: str) -> None:
     if alias := files.alias(files.names):
         check_etc_hosts(alias.line(TEAM, files.entry_hash), b"")
     hosts = check_drop_in(registries_conf.render(files), TEAM, raw["addresses"], plain=raw["scheme"] == "http")
-    assert hosts == {each.host for each in files.directories}
+    assert hosts == {each.host for each in (*files.directories, *files.mirrors)}
 
 
 @pytest.fixture

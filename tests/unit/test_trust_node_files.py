@@ -121,13 +121,24 @@ def test_every_file_says_whose_it_is() -> None:
 
 @pytest.mark.parametrize("fields", [{}, PLAIN, IPV6, {**IPV6, **PLAIN}, BROUGHT])
 def test_each_drop_in_reads_back_as_what_was_meant(fields: dict[str, Any]) -> None:
-    """One table for each host, that says nothing but whether it is served with TLS."""
+    """One table for each host, that says whether it is served with TLS and, if they have another, the port of pulls."""
     built = files(an_entry(**fields))
     tables = tomllib.loads(registries_conf.render(built).decode())
     insecure = fields.get("scheme") == "http"
-    assert tables == {
-        "registry": [{"prefix": each.host, "location": each.host, "insecure": insecure} for each in built.directories]
+    tables_of = [{"prefix": each.host, "location": each.host, "insecure": insecure} for each in built.directories]
+    assert tables == {"registry": tables_of}
+    pulls = files(an_entry(**fields, port=5002))
+    mirrors = [f"{each.host.removesuffix(':5000')}:5002" for each in pulls.directories]
+    assert tomllib.loads(registries_conf.render(pulls).decode()) == {
+        "registry": [
+            {**table, "mirror": [{"location": mirror, "insecure": insecure}]}
+            for table, mirror in zip(tables_of, mirrors, strict=True)
+        ]
+        + [{"prefix": mirror, "location": mirror, "insecure": insecure} for mirror in mirrors]
     }
+    assert [(each.host, each.files) for each in pulls.mirrors] == [
+        (mirror, each.files) for mirror, each in zip(mirrors, pulls.certificates, strict=True)
+    ]
 
 
 def test_an_unchanged_entry_gives_the_same_bytes() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 
-from private_registry.api import hosts
+from private_registry.api import hosts, names
 from private_registry.trust import marker
 from private_registry.trust.entry import Entry, hash_of
 from private_registry.trust.formats import hosts_toml
@@ -32,6 +32,8 @@ class HostDirectory:
     """URL at which the runtime reaches the registry by this name."""
     files: tuple[NodeFile, ...]
     """In the order in which they have to appear: whoever reads hosts.toml finds its CA."""
+    mirror: str = ""
+    """URL at which CRI-O and podman try to pull first; empty: nowhere else than at the server."""
 
     @cached_property
     def shadow(self) -> str | None:
@@ -54,6 +56,8 @@ class NodeFiles:
     certificates: tuple[HostDirectory, ...] = ()
     """For Docker Engine, CRI-O and podman, which go to each host under its own name; empty of files where the node's
     own roots, or no TLS, are all it takes."""
+    mirrors: tuple[HostDirectory, ...] = ()
+    """For CRI-O and podman: the hosts of `mirror` in `certificates`."""
     refusal: Verdict | None = None
     """Of a name that is left out, or, where there is no directory, of the entry as a whole."""
 
@@ -98,13 +102,15 @@ def _files(entry: Entry, rules: hosts.Rules, holders: dict[str, str]) -> NodeFil
     if entry.server_name and entry.server_name not in [host.name for host in trusted]:
         message = f"{entry.server_name} is no name of this registry: nodes must not be told that it is"
         return NodeFiles(entry.registry, entry_hash, refusal=Verdict(Reason.HOST_NOT_ALLOWED, message))
+    mirrors = {host: mirror for host in trusted if (mirror := _mirror(host, entry, rules))}
     return NodeFiles(
         registry=entry.registry,
         entry_hash=entry_hash,
         address=entry.addresses[0],
         directories=tuple(_directory(host, entry, entry_hash) for host in trusted),
         server_name=entry.server_name,
-        certificates=tuple(_certificate(host, entry, entry_hash) for host in trusted),
+        certificates=tuple(_certificate(host, entry, entry_hash, mirrors.get(host)) for host in trusted),
+        mirrors=tuple(_certificate(host, entry, entry_hash) for host in dict.fromkeys(mirrors.values())),
         refusal=next(iter(refusals), None),
     )
 
@@ -129,6 +135,15 @@ def _host_refusal(host: hosts.Host, entry: Entry, rules: hosts.Rules, holders: d
     return None
 
 
+def _mirror(host: hosts.Host, entry: Entry, rules: hosts.Rules) -> hosts.Host | None:
+    """Where pulls by this name go, if that is another port, and if the name may have it as well."""
+    if (host.port, entry.port) != (names.PORT, names.PULL_PORT):
+        return None
+    mirror = hosts.Host(host.name, entry.port)
+    is_own = host.address is not None or host in rules.own_names(*entry.registry.split("/"))
+    return mirror if is_own or rules.is_allowed(mirror) else None
+
+
 def _directory(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory:
     mapped = entry.server_name or (host.name if host.address is not None else entry.addresses[0])
     server = f"{entry.scheme}://{hosts.Host(mapped, entry.port)}"
@@ -137,8 +152,9 @@ def _directory(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory
     return HostDirectory(str(host), server, (*_ca(entry, entry_hash), NodeFile(hosts_toml.FILE, toml)))
 
 
-def _certificate(host: hosts.Host, entry: Entry, entry_hash: str) -> HostDirectory:
-    return HostDirectory(str(host), f"{entry.scheme}://{host}", _ca(entry, entry_hash))
+def _certificate(host: hosts.Host, entry: Entry, entry_hash: str, mirror: hosts.Host | None = None) -> HostDirectory:
+    server, pulls = (f"{entry.scheme}://{each}" if each else "" for each in (host, mirror))
+    return HostDirectory(str(host), server, _ca(entry, entry_hash), pulls)
 
 
 def _ca(entry: Entry, entry_hash: str) -> tuple[NodeFile, ...]:

@@ -6,6 +6,7 @@ podman share.
 """
 
 import re
+from functools import partial
 
 from private_registry.trust.reasons import TRUSTED, Reason, Verdict
 
@@ -26,17 +27,32 @@ _UNREACHABLE = re.compile(
     r"|handshake timeout|\bEOF\b",
     re.IGNORECASE,
 )
+_MIRRORS = re.compile(r"\(Mirrors also failed: (?P<mirrors>.*)\): (?P<host>.*)", re.DOTALL)
 _URL = re.compile(r"(https?://[^/\s\"]+)/v2/")
 _SOURCE_PORT = re.compile(r":\d+->")
 _QUOTED = 400  # characters of a runtime's answer in a message
 
 
-def classify(code: str, details: str, *, server: str, setting: str = "the hosts.toml", hint: str = "") -> Verdict:
+def classify(
+    code: str, details: str, *, server: str, mirror: str = "", setting: str = "the hosts.toml", hint: str = ""
+) -> Verdict:
     """The verdict on one name, from the gRPC status code's name and details of PullImage.
 
-    `server` is the URL that the name is to lead to, `setting` what tells the runtime so, and `hint` what may keep it
-    from following that.
+    `server` is the URL that the name is to lead to, `mirror` one to be tried before it, `setting` what tells the
+    runtime so, and `hint` what may keep it from following that.
     """
+    judge = partial(_classify, setting=setting, hint=hint)
+    tries = _MIRRORS.search(details)
+    if not mirror or tries is None:
+        verdict = judge(code, details, server=server)
+        if not mirror or not verdict.trusted:
+            return verdict
+        return Verdict(Reason.NOT_HONOURED, f"the runtime does not pull from {mirror} first: {_quote(details)}; {hint}")
+    verdicts = judge("UNKNOWN", tries["mirrors"], server=mirror), judge(code, tries["host"], server=server)
+    return next((verdict for verdict in verdicts if not verdict.trusted), TRUSTED)
+
+
+def _classify(code: str, details: str, *, server: str, setting: str, hint: str) -> Verdict:
     if code == "NOT_FOUND" or _NOT_FOUND.search(details) or _UNAUTHORIZED.search(details):
         return TRUSTED
     said = _quote(details)

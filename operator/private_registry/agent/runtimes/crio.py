@@ -73,7 +73,7 @@ class Crio:
         return files.names
 
     def directories(self, files: NodeFiles) -> tuple[HostDirectory, ...]:
-        return files.certificates
+        return (*files.certificates, *files.mirrors)
 
     def apply(self, files: NodeFiles) -> int:
         # One that was starting was not told, and may have read its files before they were right. So it is asked, and

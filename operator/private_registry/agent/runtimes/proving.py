@@ -19,7 +19,8 @@ async def prove_by_cri(
         tag = secrets.token_hex(8)
         answer = await cri.pull(f"{directory.host}/{proof.REPOSITORY}:{tag}")
         details = answer.details.replace(f":{tag}", "")
-        return proof.classify(answer.code, details, server=directory.server, setting=setting, hint=hint)
+        where = {"server": directory.server, "mirror": directory.mirror}
+        return proof.classify(answer.code, details, **where, setting=setting, hint=hint)
 
     return worst(await asyncio.gather(*map(prove, directories)))
 
