@@ -155,7 +155,7 @@ class AgentWorld(Generic[H]):
             directory.mkdir(parents=True)
             tls[0].write_text(certificate.cert_pem)
             tls[1].write_text(certificate.key_pem)
-        server = RegistryServer(directory, tls=tls, address=address, port=names.PORT)
+        server = RegistryServer(directory, tls=tls, address=address, port=names.PORT, asks=registry.authenticates)
         if listen:
             self._servers.enter_context(server)
         built = publish.build(registry, cluster_ips=[address], ca_bundle=ca, rules=RULES, server_name=server_name)

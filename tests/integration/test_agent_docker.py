@@ -156,6 +156,19 @@ async def test_a_person_pushes_and_pulls(world: DockerWorld, spec: Mapping[str, 
         machine.run("docker", "rmi", f"{host}/busybox:v1")
 
 
+async def test_a_registry_that_asks_for_a_credential(world: DockerWorld) -> None:
+    """Docker goes to the port that asks, wherever others pull: it is trusted, and NodeTrust says what that takes."""
+    team = serve(world, {"auth": {"mode": "Basic"}})
+    with world.agent():
+        await world.publish(team)
+        await world.until_trusted(team)
+        status = await world.status()
+        assert "Docker Engine on this node pulls with a credential only" in status["message"]
+        assert status["summary"] == "1/1"
+        await world.withdraw(team)
+        await world.until_gone(team.key)
+
+
 @pytest.mark.parametrize(
     "before",
     [None, b"", b"{}", b'{\n\t"debug": false\n}\n', json.dumps(MANY_KEYS, indent=4).encode() + b"\n"],

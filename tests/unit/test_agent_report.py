@@ -25,6 +25,14 @@ def test_the_columns_of_kubectl() -> None:
     assert [row["registry"] for row in status["registries"]] == ["a/fine", "b/broken"]
 
 
+def test_a_note_hides_nothing_that_is_wrong() -> None:
+    """What people have to know of one that is trusted is in the column when nothing is wrong, and then only."""
+    noted = Row("a/noted", "2" * 16, Verdict(Reason.TRUSTED, "pulls with a credential"))
+    assert build([noted], RUNTIMES, {}, FIRST)["message"] == "a/noted: pulls with a credential"
+    status = build([noted, Row("b/broken", "1" * 16, BROKEN)], RUNTIMES, {}, FIRST)
+    assert (status["summary"], status["message"]) == ("1/2", f"b/broken: {BROKEN.message}")
+
+
 def test_every_runtime_is_named() -> None:
     """A build node runs Docker beside containerd."""
     runtimes = [*RUNTIMES, Found("docker", "26.1.5", "/etc/docker/certs.d")]

@@ -112,3 +112,33 @@ def test_the_hint_says_why_a_file_is_not_read() -> None:
         "UNKNOWN", "lookup x: no such host", server=SERVER, hint="set config_path to one directory"
     )
     assert verdict.message.endswith("set config_path to one directory")
+
+
+MIRROR = "https://team.registries.svc:5002"
+BLOCKED = "registry *.registries.svc is blocked in /etc/containers/registries.conf"
+REFUSED = "dial tcp 10.96.12.34:5002: connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "host", "reason"),
+    [
+        ("reading manifest 0a1b: manifest unknown", "authentication required", Reason.TRUSTED),
+        ("reading manifest 0a1b: unauthorized: authentication required", "manifest unknown", Reason.TRUSTED),
+        (f'pinging: Get "{MIRROR}/v2/": {REFUSED}', "manifest unknown", Reason.UNREACHABLE),
+        (BLOCKED, "manifest unknown", Reason.NOT_HONOURED),
+        ("manifest unknown", f'Get "{SERVER}/v2/": x509: unknown authority', Reason.CERTIFICATE_INVALID),
+    ],
+)
+def test_mirror_and_host_have_to_be_right(mirror: str, host: str, reason: Reason) -> None:
+    """A node on which pulls reach the registry only by the port that asks for a credential is not what was meant."""
+    details = (
+        f"{FAMILY}: (Mirrors also failed: [team.registries.svc:5002/x:0a1b: {mirror}]): {SERVER[8:]}/x:0a1b: {host}"
+    )
+    assert proof.classify("UNKNOWN", details, server=SERVER, mirror=MIRROR).reason is reason
+
+
+def test_a_mirror_that_was_not_tried_is_missed() -> None:
+    """The runtime has not read its files again, so pulls go where a credential is asked for."""
+    verdict = proof.classify("UNKNOWN", f"{READING}: authentication required", server=SERVER, mirror=MIRROR)
+    assert verdict.reason is Reason.NOT_HONOURED
+    assert MIRROR in verdict.message

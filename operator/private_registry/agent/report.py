@@ -68,7 +68,7 @@ def build(
     registries = [_as_object(row, before.get(row.registry), now) for row in sorted(rows, key=lambda row: row.registry)]
     wanted = [row for row in registries if row["reason"] != Reason.UNDOING]
     trusted = sum(row["trusted"] for row in wanted)
-    problem = next((row for row in registries if row["message"]), None)
+    problem = min((row for row in registries if row["message"]), key=lambda row: row["trusted"], default=None)
     status = {
         "runtime": ", ".join(f"{runtime.name} {runtime.version}" for runtime in runtimes),
         "runtimes": [runtime.as_object() for runtime in runtimes],

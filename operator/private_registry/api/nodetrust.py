@@ -70,5 +70,5 @@ class NodeTrustStatus(Model):
     summary: str = ""
     """`trusted/total`, for the column of kubectl."""
     message: str = ""
-    """The first thing that is wrong on this node; empty when nothing is."""
+    """The first thing that is wrong on this node, or else that people have to know; empty when there is nothing."""
     registries: tuple[RegistryTrust, ...] = ()

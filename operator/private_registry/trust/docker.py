@@ -6,6 +6,7 @@ that was asked.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from private_registry.trust import proof
@@ -14,6 +15,10 @@ from private_registry.trust.node_files import HostDirectory, NodeFiles
 from private_registry.trust.reasons import Verdict
 
 FLAG = "--insecure-registry"
+NEEDS_CREDENTIAL = (
+    "Docker Engine on this node pulls with a credential only: it goes to the port in the image's name, and cannot be "
+    "told of the one for pulls. Log in, or name the credential's Secret in imagePullSecrets"
+)
 
 
 class FlagConflictError(Exception):
@@ -58,7 +63,11 @@ def message(answer: str) -> str:
     return said
 
 
-def classify(status: int, said: str, *, server: str) -> Verdict:
+def classify(status: int, said: str, directory: HostDirectory) -> Verdict:
     """The verdict on one host, from the HTTP status of a pull and the message in it."""
     code = "NOT_FOUND" if status == 404 else "UNKNOWN"
-    return proof.classify(code, said, server=server, setting=f"/etc/hosts and {KEY}", hint="see its log on this node")
+    where = {"server": directory.server, "setting": f"/etc/hosts and {KEY}", "hint": "see its log on this node"}
+    verdict = proof.classify(code, said, **where)
+    if verdict.trusted and directory.mirror and proof.asks(said):
+        return replace(verdict, message=NEEDS_CREDENTIAL)
+    return verdict

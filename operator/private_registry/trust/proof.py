@@ -52,8 +52,13 @@ def classify(
     return next((verdict for verdict in verdicts if not verdict.trusted), TRUSTED)
 
 
+def asks(details: str) -> bool:
+    """Whether the registry has asked for a credential."""
+    return bool(_UNAUTHORIZED.search(details))
+
+
 def _classify(code: str, details: str, *, server: str, setting: str, hint: str) -> Verdict:
-    if code == "NOT_FOUND" or _NOT_FOUND.search(details) or _UNAUTHORIZED.search(details):
+    if code == "NOT_FOUND" or _NOT_FOUND.search(details) or asks(details):
         return TRUSTED
     said = _quote(details)
     if code in ("UNAVAILABLE", "UNIMPLEMENTED"):

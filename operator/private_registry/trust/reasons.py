@@ -36,7 +36,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an agent concludes of a registry: the reason and, unless it is trusted, what is wrong and what cures it."""
+    """What an agent concludes of a registry: the reason and, unless it is trusted, what is wrong and what cures it.
+
+    The message of one that is trusted is what people have to know all the same.
+    """
 
     reason: Reason
     message: str = ""

@@ -74,7 +74,7 @@ class Docker:
                 status, said = answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             return Verdict(Reason.RUNTIME_UNAVAILABLE, f"Docker Engine does not answer on {SOCKET}: {error}")
-        return docker.classify(status, docker.message(said).replace(f":{tag}", ""), server=directory.server)
+        return docker.classify(status, docker.message(said).replace(f":{tag}", ""), directory)
 
     async def close(self) -> None:
         await self._session.close()

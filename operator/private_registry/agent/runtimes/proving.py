@@ -26,5 +26,6 @@ async def prove_by_cri(
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The first that is not trusted; TRUSTED when all are."""
-    return next((verdict for verdict in verdicts if not verdict.trusted), TRUSTED)
+    """The first that is not trusted; when all are, the first with something to say; else TRUSTED."""
+    found = sorted(verdicts, key=lambda verdict: (verdict.trusted, not verdict.message))
+    return found[0] if found else TRUSTED
