@@ -7,7 +7,7 @@ from private_registry.pki import Certificate
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
 from private_registry.registry.configuration import configuration, http_secret
-from private_registry.registry.credentials import Credential, credentials_secret, htpasswd_secret
+from private_registry.registry.credentials import Credential, Htpasswd, credentials_secret, htpasswd_secret, pull_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
 from private_registry.registry.service import service
@@ -57,6 +57,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "claim-of-someone-else": {"storage": {"claimName": "shared"}},
     "open": {"auth": {"mode": "None"}},
     "nothing-without-credentials": {"auth": {"anonymousPull": False, "users": [{"secretName": "ci"}]}},
+    "pull-secret": {"auth": {"anonymousPull": False, "pullSecret": {"namespaces": ["apps"]}}},
     "plain-http": {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}, "service": {"type": "NodePort"}},
     "brought-certificate": {"tls": {"mode": "Secret", "secretName": "brought"}},
 }
@@ -99,5 +100,9 @@ def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
         made.append(ca_config_map(registry, "a CA"))
     if registry.authenticates:
         made.append(credentials_secret(registry, Credential("push-0", "a password"), registry.hosts_in_pods))
-        made.append(htpasswd_secret(registry, {"push-0": "a hash", "ci": "another"}, None, {}))
+        push = {"push-0": "a hash", "ci": "another"}
+        pull = {**push, "pull-0": "a third"} if registry.has_pull_user else None
+        made.append(htpasswd_secret(registry, Htpasswd(push, pull), {}))
+    if registry.has_pull_user:
+        made.append(pull_secret(registry, Credential("pull-0", "a password"), registry.hosts_in_pods))
     return [obj for obj in made if obj]

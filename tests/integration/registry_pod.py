@@ -17,7 +17,7 @@ from private_registry.distribution import Registry
 from private_registry.pki import Certificate
 from private_registry.registry.certificates import certificate_secret
 from private_registry.registry.configuration import HTPASSWD, configuration, http_secret
-from private_registry.registry.credentials import htpasswd_secret
+from private_registry.registry.credentials import Htpasswd, htpasswd_secret
 from private_registry.registry.deployment import deployment
 from tests.cluster import versions
 from tests.cluster.processes.process import Process, free_port, program
@@ -41,7 +41,9 @@ class RegistryPod:
         if certificate:
             secrets.append(certificate_secret(registry, certificate))
         if registry.authenticates:
-            secrets.append(htpasswd_secret(registry, hashes or {}, None, {}))
+            secrets.append(
+                htpasswd_secret(registry, Htpasswd(hashes or {}, hashes if registry.has_pull_user else None), {})
+            )
         contents = {obj["metadata"]["name"]: content(obj) for obj in (config_map, *secrets)}
         built = deployment(
             registry,

@@ -125,6 +125,13 @@ class TestTheStatus:
         """A status that cannot be read is written anew and stops nothing."""
         assert parse_status(status) == RegistryStatus()
 
+    def test_where_there_are_copies_is_not_forgotten(self) -> None:
+        """Whatever else cannot be read: no look at the cluster would tell."""
+        copies = {"pullSecretNamespaces": ["apps"], "problems": [{"reason": "OfALaterVersion", "message": "?"}]}
+        assert parse_status({"copies": copies}).copies.namespaces == ("apps",)
+        assert parse_status({"copies": copies, "nodes": []}).copies.namespaces == ("apps",)
+        assert parse_status({"copies": {"pullSecretNamespaces": 1}, "nodes": []}) == RegistryStatus()
+
     def test_a_field_of_a_later_version_is_overlooked(self) -> None:
         """After a downgrade the rest of the status still counts."""
         assert parse_status({"host": "x.y.svc:5000", "later": 1}).host == "x.y.svc:5000"
@@ -151,6 +158,11 @@ class TestNames:
     def test_no_two_registries_share_an_entry(self) -> None:
         """Hyphens may be anywhere in names, so the parts are kept apart by what no name holds."""
         assert names.entry("a-b", "c") != names.entry("a", "b-c")
+
+    def test_no_two_registries_share_a_copy(self) -> None:
+        """Likewise in the namespaces that both of them are for."""
+        for name in (names.pull_secret_copy, names.ca_copy):
+            assert name("a-b", "c") != name("a", "b-c")
 
     def test_the_labels_of_a_child_hold_the_selector(self) -> None:
         """What a Service and a Deployment select is on every pod."""

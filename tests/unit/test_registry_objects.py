@@ -163,6 +163,7 @@ class TestRollout:
             {"storage": {"size": "1Ti"}},
             {"storage": {"reclaimPolicy": "Delete"}},
             {"service": {"type": "LoadBalancer"}},
+            {"tls": {"caDistribution": {"namespaceSelector": {}}}},
             {"nodeTrust": {"enabled": False, "nodeSelector": {"a": "b"}, "additionalHosts": ["registry.example.com"]}},
         ],
     )

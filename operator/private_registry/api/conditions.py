@@ -75,6 +75,8 @@ class Reason(StrEnum):
     PLAIN_HTTP_NOT_ACKNOWLEDGED = "PlainHTTPNotAcknowledged"
     SPEC_INVALID = "SpecInvalid"
     REFUSED_BY_SERVER = "RefusedByServer"
+    # other namespaces
+    TOO_MANY_NAMESPACES = "TooManyNamespaces"
     # nodes
     NODES_NOT_TRUSTED = "NodesNotTrusted"
     AGENT_NOT_READY = "AgentNotReady"

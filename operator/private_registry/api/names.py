@@ -20,7 +20,8 @@ PORT: Final = 5000
 DEBUG_PORT: Final = 5001
 """Metrics and the registry's own health; never in the Service."""
 PULL_PORT: Final = 5002
-"""Where a registry whose other port asks for credentials lets anyone pull. No image has it in its name."""
+"""Where nodes pull from a registry whose other port asks for credentials; it takes no write. No image has it in its
+name."""
 PULL_DEBUG_PORT: Final = 5003
 """As DEBUG_PORT, of the process that serves pulls."""
 
@@ -34,7 +35,7 @@ AGENTS: Final = ("agent", "managing-agent")
 REGISTRY_UID: Final = f"{GROUP}/registry-uid"
 """Label of every child: the uid of the PrivateRegistry it belongs to. Without it an object is not ours."""
 REGISTRY_NAMESPACE: Final = f"{GROUP}/registry-namespace"
-"""Label of a trust entry, which lives in another namespace than its registry."""
+"""Label of what lives in another namespace than its registry: a trust entry, a copy."""
 
 APPLIED: Final = f"{GROUP}/applied"
 """Annotation: hash of the object as we last applied it."""
@@ -53,6 +54,8 @@ ROTATE: Final = f"{GROUP}/rotate-credentials"
 """Annotation of a PrivateRegistry: with another value than before, the generated credential is replaced."""
 ROTATED_FOR: Final = f"{GROUP}/rotated-for"
 """Annotation of a htpasswd Secret: the value that was last seen to."""
+PULL_ROTATED_FOR: Final = f"{GROUP}/pull-rotated-for"
+"""As ROTATED_FOR, of the credential that only pulls."""
 LEAVING: Final = f"{GROUP}/leaving"
 """Annotation of a htpasswd Secret: user names that were replaced, and until when they are still good (JSON)."""
 
@@ -98,6 +101,26 @@ def http_secret(name: str) -> str:
 def credentials_secret(name: str) -> str:
     """What people and builds push with: generated once, theirs to read and to replace."""
     return f"{name}-credentials"
+
+
+def pull_secret(name: str) -> str:
+    """What pods pull with where pulling takes a credential: generated, and copied from here into their namespaces."""
+    return f"{name}-pull"
+
+
+def pull_secret_copy(namespace: str, name: str) -> str:
+    """The same in every namespace that it is copied to. By dots, so that no two registries ever share one."""
+    return f"{namespace}.{name}.pull"
+
+
+def ca_copy(namespace: str, name: str) -> str:
+    """Likewise, of the ConfigMap with the CA."""
+    return f"{namespace}.{name}.ca"
+
+
+def copy_labels(namespace: str, name: str, uid: str) -> dict[str, str]:
+    """Labels of a copy. Not PART_OF: nothing watches what may be in a thousand namespaces."""
+    return {MANAGED_BY: MANAGER, INSTANCE: name, REGISTRY_NAMESPACE: namespace, REGISTRY_UID: uid}
 
 
 def htpasswd_secret(name: str) -> str:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from private_registry.api.registry import LabelValue, Model
+from private_registry.api.registry import Model
+from private_registry.api.selectors import LabelValue
 
 MAX_MESSAGE = 1024
 """Characters of a message; an agent cuts what a runtime told it."""

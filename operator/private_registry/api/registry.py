@@ -4,6 +4,7 @@ The CRD in crds/ is the authority; a contract test holds these models against it
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from private_registry.api import names
 from private_registry.api.conditions import Condition
+from private_registry.api.selectors import LabelSelector, LabelValue
 
 DEFAULT_SIZE = "20Gi"
 """Of a claim that the operator makes; not in the CRD, where it would collide with claimName."""
@@ -40,7 +42,7 @@ def _object_name(text: str) -> str:
 
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_object_name)]
-LabelValue = Annotated[str, Field(max_length=63)]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_object_name)]
 Quantity = int | Annotated[str, Field(max_length=32)]
 
 
@@ -60,11 +62,18 @@ class Storage(Model):
         return self.size or DEFAULT_SIZE
 
 
+class CaDistribution(Model):
+    """Which namespaces get the CA, for their build pods."""
+
+    namespace_selector: LabelSelector
+
+
 class Tls(Model):
     """How the registry's port is protected."""
 
     mode: Literal["Managed", "Secret", "Disabled"] = "Managed"
     secret_name: ObjectName | None = None
+    ca_distribution: CaDistribution | None = None
 
 
 class User(Model):
@@ -73,12 +82,27 @@ class User(Model):
     secret_name: ObjectName
 
 
+class PullSecretSpec(Model):
+    """Where a credential goes that pulls and does nothing else."""
+
+    namespaces: tuple[NamespaceName, ...] = Field(default=(), max_length=64)
+    namespace_selector: LabelSelector | None = None
+    service_accounts: tuple[ObjectName, ...] = Field(default=(), max_length=16)
+    docker_nodes: bool = False
+
+    def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether this namespace gets the pull secret."""
+        selector = self.namespace_selector
+        return namespace in self.namespaces or (selector is not None and selector.matches(labels))
+
+
 class Auth(Model):
     """Who has to show a credential, and for what."""
 
     mode: Literal["Basic", "None"] = "Basic"
     anonymous_pull: bool = True
     users: tuple[User, ...] = Field(default=(), max_length=64)
+    pull_secret: PullSecretSpec | None = None
     acknowledge_plain_http: bool = Field(default=False, alias="acknowledgePlainHTTP")
 
 
@@ -140,8 +164,38 @@ class NodesStatus(Model):
     problems: tuple[NodeProblem, ...] = ()
 
 
+class CopyProblem(Model):
+    model_config = ConfigDict(extra="ignore")
+
+    reason: str
+    message: str
+
+
+class Copies(Model):
+    """What other namespaces have of a registry. Written by the operator's copies loop alone, and by no other.
+
+    A namespace is in here before there is a copy in it, and until there is none: whatever ends the operator in between,
+    none is forgotten.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: int = 0
+    """Of the spec that all copies are as asked for by, but for the problems."""
+    pull_secret_namespaces: tuple[str, ...] = ()
+    service_accounts: tuple[str, ...] = ()
+    """Names of ServiceAccounts in those namespaces that may have the pull secret."""
+    ca_namespaces: tuple[str, ...] = ()
+    problems: tuple[CopyProblem, ...] = ()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where there may be any copy."""
+        return tuple(sorted({*self.pull_secret_namespaces, *self.ca_namespaces}))
+
+
 class RegistryStatus(Model):
-    """Written by the operator's registry loop alone."""
+    """Written by the operator's registry loop alone, but for the copies."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -150,6 +204,8 @@ class RegistryStatus(Model):
     cluster_ips: tuple[str, ...] = Field(default=(), alias="clusterIPs")
     ca_config_map_name: str = ""
     credentials_secret_name: str = ""
+    pull_secret_name: str = ""
+    """Of the copies in other namespaces, the same in each; empty where none are asked for."""
     size: str = ""
     entry_hash: str = ""
     """Of the trust entry that nodes are asked to believe; empty before the first one."""
@@ -157,6 +213,7 @@ class RegistryStatus(Model):
     """Of the first thing that is wrong; empty when nothing is."""
     conditions: tuple[Condition, ...] = ()
     nodes: NodesStatus = NodesStatus()
+    copies: Copies = Copies()
 
 
 class Doors(Model):
@@ -165,7 +222,13 @@ class Doors(Model):
     asks: bool
     """Whether its port asks everyone for a credential."""
     pulls: bool
-    """Whether there is another port, on which anyone may pull."""
+    """Whether there is another port, which takes no write."""
+    pulls_ask: bool = False
+    """Whether that one asks for a credential, too."""
+
+    @property
+    def let_anyone_pull(self) -> bool:
+        return not self.asks or (self.pulls and not self.pulls_ask)
 
 
 class PrivateRegistry(BaseModel):
@@ -223,19 +286,44 @@ class PrivateRegistry(BaseModel):
         return auth.mode == "Basic" and (self.spec.tls.mode != "Disabled" or auth.acknowledge_plain_http)
 
     @property
+    def has_pull_user(self) -> bool:
+        """Whether there is a credential that pulls and does nothing else."""
+        return self.authenticates and not self.spec.auth.anonymous_pull and self.spec.auth.pull_secret is not None
+
+    @property
     def has_pulls(self) -> bool:
-        """Whether a process of its own serves those who pull without credential."""
-        return self.authenticates and self.spec.auth.anonymous_pull
+        """Whether a process of its own, which takes no write, serves those who pull."""
+        return self.authenticates and (self.spec.auth.anonymous_pull or self.has_pull_user)
 
     @property
     def doors(self) -> Doors:
         """What its pods are like for now."""
-        return self.stage or Doors(asks=self.authenticates, pulls=self.has_pulls)
+        return self.stage or self.wanted_doors
+
+    @property
+    def wanted_doors(self) -> Doors:
+        """What they are to be like in the end."""
+        return Doors(asks=self.authenticates, pulls=self.has_pulls, pulls_ask=self.has_pull_user)
 
     @property
     def pull_port(self) -> int:
         """Where nodes pull, whatever port the image's name has."""
         return names.PULL_PORT if self.has_pulls else names.PORT
+
+    @property
+    def ports_to_pull_from(self) -> tuple[int, ...]:
+        """Where the credential that only pulls is to be good."""
+        asked = self.spec.auth.pull_secret
+        return (names.PULL_PORT, names.PORT) if asked and asked.docker_nodes else (names.PULL_PORT,)
+
+    @property
+    def shares(self) -> bool:
+        """Whether other namespaces are to have something of it."""
+        return self.has_pull_user or self.shares_ca
+
+    @property
+    def shares_ca(self) -> bool:
+        return self.spec.tls.ca_distribution is not None and self.spec.tls.mode != "Disabled"
 
     @property
     def was_published(self) -> bool:
@@ -279,8 +367,18 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
 
 
 def parse_status(status: dict[str, Any]) -> RegistryStatus:
-    """Read a status that an operator wrote; one of another version that does not fit counts as none."""
+    """Read a status that an operator wrote; one of another version that does not fit counts as none.
+
+    But for the copies, of which no look at the cluster could tell.
+    """
     try:
         return RegistryStatus.model_validate(status)
     except ValidationError:
-        return RegistryStatus()
+        return RegistryStatus(copies=_parse_copies(status.get("copies")))
+
+
+def _parse_copies(copies: Any) -> Copies:
+    try:
+        return Copies.model_validate(copies)
+    except ValidationError:
+        return Copies()

@@ -10,6 +10,7 @@ import kopf
 
 from private_registry.api import names
 from private_registry.api.conditions import Type
+from private_registry.controller.copies import shares
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet
 from private_registry.controller.fleet.taints import is_starting
@@ -30,10 +31,13 @@ _FILTERED = (*_CHILDREN, kinds.DEPLOYMENT, kinds.POD)
 class Watches:
     """The handlers of one operator."""
 
-    def __init__(self, world: World, registries: Engine, fleet_engine: Engine, startup_taint: str = "") -> None:
+    def __init__(
+        self, world: World, registries: Engine, fleet_engine: Engine, copies: Engine, startup_taint: str = ""
+    ) -> None:
         self._world = world
         self._registries = registries
         self._fleet = fleet_engine
+        self._copies = copies
         self._startup_taint = startup_taint
 
     def registry(self, body: Object, change: str | None) -> None:
@@ -44,6 +48,8 @@ class Watches:
         else:
             self._world.registries[key] = body
         self._registries.wake(key)
+        if shares.concerns(body):
+            self._copies.wake(key)
         if change == GONE or before is None or _selects(before) != _selects(body):
             self._fleet.wake(fleet.KEY)
         elif is_true(before, Type.AVAILABLE) != is_true(body, Type.AVAILABLE):
@@ -58,6 +64,8 @@ class Watches:
             self._fleet.wake(fleet.KEY)
         elif key := registry_key(body):
             self._registries.wake(key)
+            if body["kind"] == kinds.CONFIG_MAP.kind and shares.concerns(self._world.registries.get(key, {})):
+                self._copies.wake(key)
             if not self._world.complete:
                 self._fleet.wake(fleet.KEY)
             self._wake_for_starting()
@@ -87,6 +95,16 @@ class Watches:
         if self._world.agent_ready() != before:
             self._registries.wake_all(self._world.keys())
             self._wake_for_starting()
+
+    def namespace(self, body: Object, change: str | None) -> None:
+        name = body["metadata"]["name"]
+        before = self._world.namespaces.get(name)
+        if change == GONE:
+            self._world.namespaces.pop(name, None)
+        else:
+            self._world.namespaces[name] = body
+        if change == GONE or before is None or _is_for(before) != _is_for(body):
+            self._copies.wake_all(key for key, each in self._world.registries.items() if shares.concerns(each))
 
     def node(self, body: Object, change: str | None) -> None:
         name = body["metadata"]["name"]
@@ -149,6 +167,11 @@ def _claims(registry: Object | None) -> frozenset[str]:
     return frozenset([*hosts, *([f"claim {claim}"] if claim else [])])
 
 
+def _is_for(namespace: Object) -> object:
+    """What of a namespace decides what it gets."""
+    return namespace["metadata"].get("labels"), bool(namespace["metadata"].get("deletionTimestamp"))
+
+
 def _counts(node: Object) -> object:
     """What of a node decides whether it is desired."""
     return node["metadata"].get("labels"), is_true(node, "Ready")
@@ -181,6 +204,7 @@ def register(watches: Watches, credentials: Credentials) -> kopf.OperatorRegistr
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"watch-{kind.plural}")(on_event)
 
     watch(kinds.PRIVATE_REGISTRY, watches.registry)
+    watch(kinds.NAMESPACE, watches.namespace)
     watch(kinds.NODE, watches.node)
     watch(kinds.NODE_TRUST, watches.node_trust)
     watch(kinds.DEPLOYMENT, watches.deployment)

@@ -14,6 +14,7 @@ import kopf
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from private_registry.controller import handlers, metrics
+from private_registry.controller.copies.loop import CopiesLoop
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet_room
 from private_registry.controller.fleet.loop import Fleet
@@ -104,9 +105,10 @@ async def _lead(
     world = await look(kube)
     fleet = Fleet(kube, world, settings, CHANCE)
     await fleet.prepare()
-    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority)
-    registries, fleet_engine = Engine("registry", loop.reconcile), Engine("fleet", fleet.reconcile)
-    watches = handlers.Watches(world, registries, fleet_engine, settings.startup_taint)
+    fleet_engine, copies = Engine("fleet", fleet.reconcile), Engine("copies", CopiesLoop(kube, world).reconcile)
+    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority, copies.wake)
+    registries = Engine("registry", loop.reconcile)
+    watches = handlers.Watches(world, registries, fleet_engine, copies, settings.startup_taint)
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)
@@ -135,6 +137,7 @@ async def _lead(
         status.ready = False
         # The engines first: nothing is written any more once somebody else may lead.
         await registries.stop()
+        await copies.stop()
         await fleet_engine.stop()
         keeper.cancel()
         stopping.cancel()

@@ -27,6 +27,7 @@ class World:
     registries: dict[str, Object] = field(default_factory=dict)
     nodes: dict[str, Object] = field(default_factory=dict)
     node_trusts: dict[str, Object] = field(default_factory=dict)
+    namespaces: dict[str, Object] = field(default_factory=dict)
     agent_pods: dict[str, Object] = field(default_factory=dict)
     """By `namespace/name`."""
     deployments: dict[str, Object] = field(default_factory=dict)
@@ -50,10 +51,11 @@ class World:
 
 async def look(kube: Kube) -> World:
     """The world as it is: nobody's host, claim or turn is given away because a watch has not told of it yet."""
-    registries, nodes, node_trusts, pods, deployments = await asyncio.gather(
+    registries, nodes, node_trusts, namespaces, pods, deployments = await asyncio.gather(
         kube.list(kinds.PRIVATE_REGISTRY),
         kube.list(kinds.NODE),
         kube.list(kinds.NODE_TRUST),
+        kube.list(kinds.NAMESPACE),
         kube.list(kinds.POD, labels=f"{OURS},{names.COMPONENT} in ({','.join(names.AGENTS)})"),
         kube.list(kinds.DEPLOYMENT, labels=OURS),
     )
@@ -61,6 +63,7 @@ async def look(kube: Kube) -> World:
         registries={_key(obj): obj for obj in registries.items},
         nodes={obj["metadata"]["name"]: obj for obj in nodes.items},
         node_trusts={obj["metadata"]["name"]: obj for obj in node_trusts.items},
+        namespaces={obj["metadata"]["name"]: obj for obj in namespaces.items},
         agent_pods={_key(obj): obj for obj in pods.items},
         deployments=by_registry(deployments.items),
     )

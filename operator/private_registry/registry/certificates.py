@@ -1,4 +1,4 @@
-"""Where a registry's certificate is kept for its pod, and its CA for the people and build pods beside it."""
+"""Where a registry's certificate is kept for its pod, and its CA for people and build pods, here and elsewhere."""
 
 import base64
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.pki import Certificate
-from private_registry.registry.metadata import metadata
+from private_registry.registry.metadata import copy_metadata, metadata
 
 CA_KEY = "ca.crt"
 
@@ -32,5 +32,15 @@ def ca_config_map(registry: PrivateRegistry, ca_bundle: str) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(registry, names.ca_config_map(registry.name)),
+        "data": {CA_KEY: ca_bundle},
+    }
+
+
+def ca_copy(registry: PrivateRegistry, namespace: str, ca_bundle: str) -> dict[str, Any]:
+    """The ConfigMap with the same for the clients in another namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": copy_metadata(registry, names.ca_copy(registry.namespace, registry.name), namespace),
         "data": {CA_KEY: ca_bundle},
     }

@@ -17,8 +17,10 @@ from private_registry.registry.metadata import metadata
 
 FILE = "config.yml"
 PULLS_FILE = "pulls.yml"
-"""For the process that serves those who pull without credential, where there is one."""
+"""For the process that serves those who only pull, where there is one."""
 HTPASSWD = "htpasswd"
+PULLS_HTPASSWD = "pulls-htpasswd"
+"""Of the process for those who only pull."""
 HTTP_SECRET_KEY = "http-secret"  # noqa: S105
 DIRECTORY = "/etc/private-registry"
 CREDENTIALS_DIRECTORY = "/etc/private-registry-credentials"
@@ -33,7 +35,7 @@ def configuration(registry: PrivateRegistry) -> dict[str, Any]:
     tls, delete_enabled = registry.certificate_secret is not None, registry.spec.storage.delete_enabled
     files = {FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks)}
     if registry.doors.pulls:
-        files[PULLS_FILE] = _pulls_text(tls=tls)
+        files[PULLS_FILE] = _pulls_text(tls=tls, asks=registry.doors.pulls_ask)
     content_hash = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
@@ -63,19 +65,21 @@ def _text(*, tls: bool, delete_enabled: bool, asks: bool) -> str:
         "delete": {"enabled": delete_enabled},
         "maintenance": {"uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False}},
     }
-    if asks:
-        # The file is read again when it has changed; without one, distribution would make up a user.
-        path = f"{CREDENTIALS_DIRECTORY}/{HTPASSWD}"
-        settings["auth"] = {"htpasswd": {"realm": "private registry", "path": path}}
-    return yaml.safe_dump(settings, sort_keys=False)
+    return yaml.safe_dump(settings | _auth(HTPASSWD, asks=asks), sort_keys=False)
 
 
 @cache
-def _pulls_text(*, tls: bool) -> str:
+def _pulls_text(*, tls: bool, asks: bool) -> str:
     settings = _settings(names.PULL_PORT, names.PULL_DEBUG_PORT, tls=tls)
     # Its volume is mounted read-only as well; this is what answers 405 to a write, and keeps its purge from starting.
     settings["storage"]["maintenance"] = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
-    return yaml.safe_dump(settings, sort_keys=False)
+    return yaml.safe_dump(settings | _auth(PULLS_HTPASSWD, asks=asks), sort_keys=False)
+
+
+def _auth(file: str, *, asks: bool) -> dict[str, Any]:
+    # The file is read again when it has changed; without one, distribution would make up a user.
+    path = f"{CREDENTIALS_DIRECTORY}/{file}"
+    return {"auth": {"htpasswd": {"realm": "private registry", "path": path}}} if asks else {}
 
 
 def _settings(port: int, debug_port: int, *, tls: bool) -> dict[str, Any]:

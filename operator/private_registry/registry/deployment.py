@@ -18,6 +18,7 @@ from private_registry.registry.configuration import (
     HTPASSWD,
     HTTP_SECRET_KEY,
     PULLS_FILE,
+    PULLS_HTPASSWD,
 )
 from private_registry.registry.metadata import metadata, template_hash
 from private_registry.registry.pod import CONTAINER_SECURITY, pod_spec, quantities
@@ -26,8 +27,8 @@ from private_registry.registry.service import PORT_NAME, PULL_PORT_NAME
 Strategy = Literal["RollingUpdate", "Recreate"]
 
 CONTAINER, PULLS_CONTAINER = "registry", "pulls"
-CREDENTIALS = "credentials"
-"""The volume."""
+CREDENTIALS, PULLS_CREDENTIALS = "credentials", "pulls-credentials"
+"""The volumes."""
 METRICS_PORT_NAME, PULLS_METRICS_PORT_NAME = "metrics", "pulls-metrics"
 
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -71,7 +72,11 @@ def doors_of(deployment: dict[str, Any]) -> Doors:
     """What the pods of a Deployment are like."""
     spec = deployment["spec"]["template"]["spec"]
     named = {part: [each["name"] for each in spec.get(part) or []] for part in ("containers", "volumes")}
-    return Doors(asks=CREDENTIALS in named["volumes"], pulls=PULLS_CONTAINER in named["containers"])
+    return Doors(
+        asks=CREDENTIALS in named["volumes"],
+        pulls=PULLS_CONTAINER in named["containers"],
+        pulls_ask=PULLS_CREDENTIALS in named["volumes"],
+    )
 
 
 def _strategy(registry: PrivateRegistry, wanted: Strategy) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def _template(registry: PrivateRegistry, image: str, configuration_name: str, ce
 
 
 def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
-    """The registry; where it asks for credentials, beside it one that lets everybody read and nobody write."""
+    """The registry; where it asks for credentials, beside it one for those who pull, in which nobody writes."""
     deletes = "true" if registry.spec.storage.delete_enabled else "false"
     signs = {"secretKeyRef": {"name": names.http_secret(registry.name), "key": HTTP_SECRET_KEY}}
     main = _container(registry, CONTAINER, image, FILE)
@@ -104,12 +109,18 @@ def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
         *main["env"],
     ]
     if registry.doors.asks:
-        main["volumeMounts"].append({"name": CREDENTIALS, "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True})
+        main["volumeMounts"].append(_credentials_mount(CREDENTIALS))
     if not registry.doors.pulls:
         return [main]
     pulls = _container(registry, PULLS_CONTAINER, image, PULLS_FILE)
     pulls["volumeMounts"][0]["readOnly"] = True
+    if registry.doors.pulls_ask:
+        pulls["volumeMounts"].append(_credentials_mount(PULLS_CREDENTIALS))
     return [main, pulls]
+
+
+def _credentials_mount(volume: str) -> dict[str, Any]:
+    return {"name": volume, "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True}
 
 
 _PORTS = {
@@ -175,9 +186,14 @@ def _volumes(registry: PrivateRegistry, configuration_name: str) -> list[dict[st
         {"name": "data", "persistentVolumeClaim": {"claimName": registry.claim_name}},
         {"name": "configuration", "projected": {"defaultMode": 0o440, "sources": configuration}},
     ]
-    if registry.doors.asks:
-        credentials = _source("secret", names.htpasswd_secret(registry.name), HTPASSWD)
-        volumes.append({"name": CREDENTIALS, "projected": {"defaultMode": 0o440, "sources": [credentials]}})
+    doors, secret = registry.doors, names.htpasswd_secret(registry.name)
+    for asks, volume, key in (
+        (doors.asks, CREDENTIALS, HTPASSWD),
+        (doors.pulls_ask, PULLS_CREDENTIALS, PULLS_HTPASSWD),
+    ):
+        if asks:
+            sources = [_source("secret", secret, key)]
+            volumes.append({"name": volume, "projected": {"defaultMode": 0o440, "sources": sources}})
     return volumes
 
 

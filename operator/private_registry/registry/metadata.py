@@ -18,6 +18,12 @@ def metadata(registry: PrivateRegistry, name: str) -> dict[str, Any]:
     }
 
 
+def copy_metadata(registry: PrivateRegistry, name: str, namespace: str) -> dict[str, Any]:
+    """Metadata of an object in another namespace, where nothing can have the registry as its owner."""
+    labels = names.copy_labels(registry.namespace, registry.name, registry.uid)
+    return {"name": name, "namespace": namespace, "labels": labels}
+
+
 def template_hash(template: dict[str, Any]) -> str:
     """Hash of a pod template as we ask for it: two templates of one hash need no rollout between them."""
     return _digest(template)
@@ -36,7 +42,8 @@ def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
             "service": True,
             "storage": {"size", "reclaim_policy"},
             "node_trust": {"enabled", "node_selector"},
-            "auth": {"users"},
+            "auth": {"users", "pull_secret"},
+            "tls": {"ca_distribution"},
         },
     )
     return _digest({"spec": {part: value for part, value in asked.items() if value}, "beside": list(beside)})

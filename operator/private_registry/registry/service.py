@@ -14,7 +14,7 @@ PULL_PORT_NAME = "pulls"
 def service(registry: PrivateRegistry, *, pulls: bool = False, cluster_ips: Sequence[str] = ()) -> dict[str, Any]:
     """The Service. `cluster_ips` only when it is made anew after someone deleted it: the addresses that nodes know.
 
-    `pulls`: with the port on which anyone may pull, because its pods have it, will have it or still may.
+    `pulls`: with the port for those who only pull, because its pods have it, will have it or still may.
 
     Node ports are left to the server, which keeps what it once gave.
     """

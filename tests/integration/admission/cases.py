@@ -42,6 +42,17 @@ def auth(**fields: Any) -> Spec:
 OPEN_PLAIN = {**tls(mode="Disabled"), **auth(mode="None")}
 
 
+def pulls(*namespaces: str, **fields: Any) -> Spec:
+    """With credentials for whoever pulls, as a pull secret in these namespaces."""
+    return auth(anonymousPull=False, pullSecret={"namespaces": list(namespaces), **fields})
+
+
+def selecting(*requirements: Spec) -> tuple[Spec, ...]:
+    """The two places of a spec that select namespaces."""
+    selector = {"matchExpressions": list(requirements)}
+    return pulls(namespaceSelector=selector), tls(caDistribution={"namespaceSelector": selector})
+
+
 def user(name: str) -> list[Spec]:
     return [{"secretName": name}]
 
@@ -187,6 +198,39 @@ CASES = [
         "secretName must be the name of a Secret",
         (auth(mode="Basic", users=user("Ci")), auth(mode="Basic", users=user("a/b"))),
         (auth(mode="Basic", users=user("ci.example")),),
+    ),
+    Case(
+        "pullSecret goes with anonymousPull false and mode Basic only, elsewhere pulling needs none",
+        (auth(pullSecret={}), auth(anonymousPull=True, pullSecret={}), auth(mode="None", pullSecret={})),
+        (auth(anonymousPull=False, pullSecret={}), auth(anonymousPull=False)),
+    ),
+    Case(
+        "namespaces must hold names of namespaces",
+        (pulls("Apps"), pulls("a/b"), pulls("a.b"), pulls("apps", "..")),
+        (pulls("apps", "a-b"),),
+    ),
+    Case(
+        "serviceAccounts must hold names of ServiceAccounts",
+        (pulls("apps", serviceAccounts=["Default"]), pulls("apps", serviceAccounts=["a/b"])),
+        (pulls("apps", serviceAccounts=["default", "a.b"]),),
+    ),
+    Case(
+        "values go with In and NotIn, which need some, and with nothing else",
+        (
+            *selecting({"key": "team", "operator": "In"}),
+            *selecting({"key": "team", "operator": "NotIn", "values": []}),
+            *selecting({"key": "team", "operator": "Exists", "values": ["a"]}),
+        ),
+        (
+            *selecting({"key": "team", "operator": "In", "values": ["a", "b"]}),
+            *selecting({"key": "team", "operator": "DoesNotExist"}),
+            *selecting(),
+        ),
+    ),
+    Case(
+        "caDistribution does not go with mode Disabled, there is no certificate to verify",
+        ({**OPEN_PLAIN, **tls(mode="Disabled", caDistribution={"namespaceSelector": {}})},),
+        (tls(caDistribution={"namespaceSelector": {}}), OPEN_PLAIN),
     ),
     Case(
         "with tls.mode Disabled passwords cross the network in the clear: set auth.acknowledgePlainHTTP if that is "

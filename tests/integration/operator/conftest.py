@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from private_registry.api import names
+from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from tests.cluster.processes import ControlPlane
 from tests.integration.conftest import ROOT, credentials
+from tests.integration.operator.elsewhere import Elsewhere
 from tests.integration.operator.parts.cluster import NODES, READY, Cluster, a_node
 from tests.integration.operator.parts.process import ACCOUNT, Operator
 from tests.integration.operator.parts.volumes import storage_classes
@@ -65,6 +67,16 @@ async def cluster(
     async with Kube(credentials(control_plane)) as kube, Cluster(control_plane, kube, operator, tmp_path) as cluster:
         yield cluster
     await aeventually(_connections_are_closed, within=5, every=0.01, what="every connection is closed")
+
+
+@pytest_asyncio.fixture
+async def elsewhere(cluster: Cluster) -> AsyncIterator[Elsewhere]:
+    """Namespaces of the test's own, beside that of its registry."""
+    found = Elsewhere(cluster)
+    yield found
+    await cluster.clear()
+    for name in found.made:
+        await cluster.kube._call("DELETE", kinds.NAMESPACE.path(None, name))
 
 
 async def _connections_are_closed() -> bool:

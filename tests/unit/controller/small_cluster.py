@@ -12,6 +12,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
 from private_registry.controller.health import rollout, summary
 from private_registry.controller.health.nodes import Nodes
@@ -54,9 +55,9 @@ class SmallCluster:
     def converge(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
         """Reconcile, and let the controllers take their steps in between, until a reconcile finds nothing to write."""
         for _ in range(PATIENCE):
-            before = len(self.writes)
+            before = len(self.writes), self.status.copies
             planned = self.reconcile(registry, known)
-            if len(self.writes) == before and planned.rollout.state in ("complete", "absent"):
+            if (len(self.writes), self.status.copies) == before and planned.rollout.state in ("complete", "absent"):
                 return planned
             self.controllers_step()
         raise AssertionError(f"still writing after {PATIENCE} reconciles: {self.writes[-5:]}")
@@ -68,10 +69,18 @@ class SmallCluster:
         seen, planned = self._write_all(registry, self.observe(registry), replace(known, serves=False))
         serves = planned.rollout.state == "complete"
         if serves and known.serves:
-            seen, planned = self._write_all(registry, seen, known)
+            knows = [user.username for user in planned.users.awaited] if planned.users else []
+            seen, planned = self._write_all(registry, seen, replace(known, accepted=knows))
         found = Findings(seen, planned, planned.problems, Answer(yes=serves), Nodes())
         self.status = summary.summarise(registry, found, NOW)
+        self._copy(registry)
         return planned
+
+    def _copy(self, registry: PrivateRegistry) -> None:
+        """What the copies loop says once the pull secret is everywhere, which it is when it is there at all."""
+        if (kinds.SECRET.kind, names.pull_secret(registry.name)) in self.objects and registry.has_pull_user:
+            copies = self.status.copies.model_copy(update={"observed_generation": registry.generation})
+            self.status = self.status.model_copy(update={"copies": copies})
 
     def _write_all(self, registry: PrivateRegistry, seen: Observed, known: Facts) -> tuple[Observed, Plan]:
         planned = plan(registry, seen, known)
@@ -96,6 +105,7 @@ class SmallCluster:
             case Apply(obj, live):
                 assert is_ours(live, registry.uid), f"{key_of(live)} is not ours"
                 self._log("apply", obj)
+                self._every_running_pod_finds_its_keys(obj)
                 seen = seen.with_written(self._store(obj, live))
             case Delete(live):
                 assert is_ours(live, registry.uid), f"{key_of(live)} is not ours"
@@ -157,6 +167,13 @@ class SmallCluster:
                 needed = set(mounted(replica_set["spec"]["template"]["spec"]))
                 assert key_of(obj) not in needed, f"a running pod mounts {key_of(obj)}; writes: {self.writes}"
 
+    def _every_running_pod_finds_its_keys(self, obj: Object) -> None:
+        """Likewise of what is in it."""
+        for replica_set in self.replica_sets:
+            if replica_set["spec"]["replicas"]:
+                for key, item in mounted_keys(replica_set["spec"]["template"]["spec"]):
+                    assert key != key_of(obj) or item in obj["data"], f"a running pod mounts {item} of {key}"
+
     def desired(self) -> dict[Key, Object]:
         """All objects without what the server and the controllers add: two ends are the same when these are."""
         bare = copy.deepcopy(self.objects)
@@ -195,3 +212,12 @@ def mounted(pod_spec: Object) -> Iterator[Key]:
     for variable in pod_spec["containers"][0]["env"]:
         if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
             yield kinds.SECRET.kind, reference["name"]
+
+
+def mounted_keys(pod_spec: Object) -> Iterator[tuple[Key, str]]:
+    """The keys of Secrets and ConfigMaps that have to be there for a pod to start."""
+    for volume in pod_spec["volumes"]:
+        for source in volume.get("projected", {}).get("sources", []):
+            for field, kind in (("configMap", kinds.CONFIG_MAP), ("secret", kinds.SECRET)):
+                for item in source.get(field, {}).get("items", []):
+                    yield (kind.kind, source[field]["name"]), item["key"]

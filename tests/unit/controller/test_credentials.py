@@ -12,33 +12,33 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.registries import credentials
-from private_registry.controller.registries.credentials import Users, decide
+from private_registry.controller.registries.credentials import Users, decide, secrets
 from private_registry.controller.registries.observe import Observed
-from private_registry.registry.credentials import credentials_secret, encoded
+from private_registry.registry.credentials import Credential, credentials_secret, encoded
 from tests.unit.controller.builders import CHANCE, NOW, a_registry
 
 Object = dict[str, Any]
 
 OVERLAP = timedelta(seconds=credentials.OVERLAP)
-OWN, HTPASSWD = ("Secret", "team-credentials"), ("Secret", "team-htpasswd")
+OWN, PULL, HTPASSWD = ("Secret", "team-credentials"), ("Secret", "team-pull"), ("Secret", "team-htpasswd")
 
 
 class Room:
     """The Secrets of a registry, from one look at them to the next."""
 
-    def __init__(self, *users: str) -> None:
-        spec = {"auth": {"mode": "Basic", "users": [{"secretName": name} for name in users]}}
+    def __init__(self, *users: str, **auth: Any) -> None:
+        spec = {"auth": {"mode": "Basic", "users": [{"secretName": name} for name in users], **auth}}
         self.registry: PrivateRegistry = a_registry(spec)
         self.secrets: dict[tuple[str, str], Object] = {}
         self.now: datetime = NOW
 
-    def look(self, accepted: str = "") -> Users:
-        users = self.decide(accepted)
-        for secret in (credentials_secret(self.registry, users.own, []), users.htpasswd):
+    def look(self, *accepted: str) -> Users:
+        users = self.decide(*accepted)
+        for secret in secrets(self.registry, users, (), ()):
             self.secrets["Secret", secret["metadata"]["name"]] = secret
         return users
 
-    def decide(self, accepted: str = "") -> Users:
+    def decide(self, *accepted: str) -> Users:
         seen = Observed(objects=self.secrets)
         return decide(self.registry, seen, accepted=accepted, now=self.now, chance=CHANCE)
 
@@ -48,9 +48,9 @@ class Room:
     def put(self, name: str, **data: str) -> None:
         self.secrets["Secret", name] = {"metadata": {"name": name}, "data": encoded(data)}
 
-    def accepts(self, username: str, password: str) -> bool:
+    def accepts(self, username: str, password: str, file: str = "htpasswd") -> bool:
         """What the registry would say, which compares with the last line of a user."""
-        lines = base64.b64decode(self.secrets[HTPASSWD]["data"]["htpasswd"]).decode().splitlines()
+        lines = base64.b64decode(self.secrets[HTPASSWD]["data"][file]).decode().splitlines()
         hashes = dict(line.split(":") for line in lines)
         return username in hashes and bcrypt.checkpw(password.encode(), hashes[username].encode())
 
@@ -116,7 +116,7 @@ class TestRotation:
         assert room.accepts(new.username, new.password)
         assert room.look().following == new
 
-        users = room.look(accepted=new.username)
+        users = room.look(new.username)
         assert (users.own, users.following) == (new, None)
         assert room.accepts(old.username, old.password)
         assert room.accepts(new.username, new.password)
@@ -138,7 +138,7 @@ class TestRotation:
             room.rotate(value)
             following = room.look().following
             assert following
-            room.look(accepted=following.username)
+            room.look(following.username)
             assert room.look().following is None
 
     def test_a_new_registry_has_nothing_to_rotate(self) -> None:
@@ -156,14 +156,129 @@ class TestRotation:
         room.rotate("once")
         new = room.look().following
         assert new
-        users = room.decide(accepted=new.username)
+        users = room.decide(new.username)
         for key, secret in ((OWN, credentials_secret(room.registry, users.own, [])), (HTPASSWD, users.htpasswd)):
             if key in written:
                 room.secrets[key] = secret
-        users = room.look(accepted="" if written else new.username)
+        users = room.look(*([] if written else [new.username]))
         assert (users.own, users.following) == (new, None)
         assert room.accepts(old.username, old.password)
         assert users.expires == NOW + OVERLAP
+
+
+class TestPulling:
+    """The credential that pulls and does nothing else."""
+
+    def room(self, **asked: Any) -> Room:
+        return Room(anonymousPull=False, pullSecret=asked)
+
+    def pulls(self, room: Room, user: Credential | None) -> tuple[bool, bool]:
+        """Whether it is good where one only pulls, and where one can push."""
+        assert user
+        return room.accepts(user.username, user.password, "pulls-htpasswd"), room.accepts(user.username, user.password)
+
+    def begun(self, room: Room) -> Credential:
+        """The first one, once the registry has accepted it."""
+        following = room.look().following_pull
+        assert following
+        assert PULL not in room.secrets
+        assert room.look(following.username).pull == following
+        assert room.look().following_pull is None
+        return following
+
+    def test_nobody_is_told_of_one_that_the_registry_does_not_know(self) -> None:
+        """It is made once, and its Secret is there from when it works; whoever may push may pull there, too."""
+        room = self.room()
+        first = self.begun(room)
+        assert self.pulls(room, first) == (True, False)
+        assert self.pulls(room, room.look().own) == (True, True)
+        before = dict(room.secrets)
+        assert room.look().pull == first
+        assert room.secrets == before
+
+    def test_without_one_there_is_no_file_for_it(self) -> None:
+        """Nothing is kept that no process asks for."""
+        room = Room(anonymousPull=False)
+        assert (room.look().pull, room.look().following_pull) == (None, None)
+        assert room.secrets[HTPASSWD]["data"].keys() == {"htpasswd"}
+
+    def test_where_a_runtime_cannot_be_sent_elsewhere_it_is_good_everywhere(self) -> None:
+        """Only if that was said, and no longer than it is."""
+        room = self.room(dockerNodes=True)
+        assert self.pulls(room, self.begun(room)) == (True, True)
+        without = self.room()
+        without.secrets = room.secrets
+        assert self.pulls(without, without.look().pull) == (True, False)
+
+    def test_it_is_replaced_with_the_other_one(self) -> None:
+        """Each when the registry knows it; the old one is good for an hour, and never where one can push."""
+        room = self.room()
+        old = self.begun(room)
+        room.rotate("once")
+        users = room.look()
+        assert (users.pull, users.own) == (old, room.look().own)
+        push, new = users.following, users.following_pull
+        assert push
+        assert new
+        assert self.pulls(room, new) == (True, False)
+        assert room.look(push.username).pull == old
+        assert room.look(new.username).pull == new
+        assert self.pulls(room, old) == (True, False)
+        room.now = NOW + OVERLAP
+        room.look()
+        assert self.pulls(room, old) == (False, False)
+        assert self.pulls(room, new) == (True, False)
+
+    @pytest.mark.parametrize("written", [(OWN,), (OWN, PULL), (OWN, PULL, HTPASSWD)])
+    def test_killed_on_the_way_it_goes_on(self, written: tuple[tuple[str, str], ...]) -> None:
+        """In the order in which they are written."""
+        room = self.room()
+        old = self.begun(room)
+        room.rotate("once")
+        new = room.look().following_pull
+        assert new
+        for secret in secrets(room.registry, room.decide(new.username), (), ()):
+            key = ("Secret", secret["metadata"]["name"])
+            if key in written:
+                room.secrets[key] = secret
+        users = room.look() if PULL in written else room.look(new.username)
+        assert (users.pull, users.following_pull) == (new, None)
+        assert self.pulls(room, old) == (True, False)
+        assert users.expires == NOW + OVERLAP
+
+    def test_whoever_deletes_it_revokes_it(self) -> None:
+        """It is refused from then on; the next one is told of once it works. The one to push with is another matter."""
+        room = self.room()
+        old, own = self.begun(room), room.look().own
+        del room.secrets[PULL]
+        new = self.begun(room)
+        assert new != old
+        assert self.pulls(room, old) == (False, False)
+        assert self.pulls(room, own) == (True, True)
+
+    def test_its_owner_cannot_make_it_push(self) -> None:
+        """A name that is put there and belongs to someone who may push is none."""
+        room = self.room()
+        self.begun(room)
+        own = room.look().own
+        room.put("team-pull", username=own.username, password="x")
+        room.secrets[PULL]["metadata"] = {"name": "team-pull", "labels": {}}
+        users = room.decide()
+        assert users.pull is None
+        assert users.following_pull
+        assert users.following_pull.username != own.username
+
+    def test_it_stays_until_no_pod_asks_for_it(self) -> None:
+        """A pod that mounts the file finds it there, whatever the spec says by now."""
+        room = self.room()
+        first = self.begun(room)
+        after = Room(anonymousPull=False)
+        after.secrets = room.secrets
+        after.look()
+        assert self.pulls(after, first) == (True, False)
+        del after.secrets[PULL]
+        after.look()
+        assert after.secrets[HTPASSWD]["data"].keys() == {"htpasswd"}
 
 
 class TestUsers:

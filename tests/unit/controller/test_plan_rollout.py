@@ -63,6 +63,7 @@ class TestRollout:
             ({"nodeTrust": {"nodeSelector": {"pool": "build"}}}, False),
             ({"service": {"type": "NodePort"}}, False),
             ({"storage": {"size": "30Gi"}}, False),
+            ({"tls": {"caDistribution": {"namespaceSelector": {}}}}, False),
         ],
     )
     def test_pods_roll_for_what_concerns_them_and_for_nothing_else(self, change: Object, rolls: bool) -> None:

@@ -135,6 +135,7 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.PLAIN_HTTP_NOT_ACKNOWLEDGED: lambda: status_of({"tls": {"mode": "Disabled"}, "auth": {"mode": "Basic"}}),
     Reason.SPEC_INVALID: lambda: summary.spec_invalid(a_registry(), "spec.storage.size: too long", NOW),
     Reason.REFUSED_BY_SERVER: lambda: told(Reason.REFUSED_BY_SERVER),
+    Reason.TOO_MANY_NAMESPACES: lambda: told(Reason.TOO_MANY_NAMESPACES, Concern.COPIES),
     Reason.NODES_NOT_TRUSTED: lambda: status_of(rows={"worker": {"trusted": False, "reason": "Unreachable"}}),
     Reason.AGENT_NOT_READY: lambda: status_of(agents=(an_agent_pod(ready=False),)),
     Reason.NO_AGENT: lambda: status_of(nodes=(a_node(),), agents=()),

@@ -12,6 +12,8 @@ class Concern(Enum):
     REGISTRY = auto()
     STORAGE = auto()
     NODES = auto()
+    COPIES = auto()
+    """None of its conditions alone: what other namespaces have of it."""
 
 
 @dataclass(frozen=True)

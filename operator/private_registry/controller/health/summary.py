@@ -40,7 +40,7 @@ def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> Regi
     storage = _storage(registry, found, problems)
     nodes = _nodes(registry, found, available)
     conditions = [_ready(problems, available, storage, nodes), available, storage, nodes]
-    if (reconciling := _reconciling(found, available, problems)) is not None:
+    if (reconciling := _reconciling(registry, found, available, problems)) is not None:
         conditions.append(reconciling)
     if problems:
         first = problems[0]
@@ -79,6 +79,7 @@ def _status(
     merged = merge(conditions, registry.status.conditions, generation=registry.generation, now=_text(now))
     ca, secret = names.ca_config_map(registry.name), names.credentials_secret(registry.name)
     ready = find(merged, Type.READY)
+    pull = names.pull_secret_copy(registry.namespace, registry.name)
     desired, trusted = len(found.nodes.verdicts), found.nodes.trusted
     return RegistryStatus(
         observed_generation=registry.generation,
@@ -86,6 +87,9 @@ def _status(
         cluster_ips=cluster_ips(seen.get(kinds.SERVICE, registry.name)) or registry.status.cluster_ips,
         ca_config_map_name=ca if seen.get(kinds.CONFIG_MAP, ca) and registry.certificate_secret else "",
         credentials_secret_name=secret if seen.get(kinds.SECRET, secret) else "",
+        pull_secret_name=pull
+        if registry.has_pull_user or seen.get(kinds.SECRET, names.pull_secret(registry.name))
+        else "",
         size=_size(registry, seen),
         entry_hash=published_hash(registry, seen),
         message=ready.message if ready and ready.status != "True" else "",
@@ -99,6 +103,7 @@ def _status(
                 for each in found.nodes.others[:MAX_PROBLEMS]
             ),
         ),
+        copies=registry.status.copies,
     )
 
 
@@ -121,7 +126,7 @@ def _available(found: Findings, problems: tuple[Problem, ...]) -> Condition:
     if found.serves.yes:
         return _condition(Type.AVAILABLE, "True", Reason.SERVING, "/v2/ answers through the Service")
     for problem in problems:
-        if problem.concern is not Concern.NODES:
+        if problem.concern in (Concern.REGISTRY, Concern.STORAGE):
             return _condition(Type.AVAILABLE, "False", problem.reason, problem.message)
     return _condition(Type.AVAILABLE, "False", Reason.NOT_SERVING, found.serves.message)
 
@@ -176,7 +181,9 @@ def _nodes(registry: PrivateRegistry, found: Findings, available: Condition) -> 
     return _condition(Type.NODES_TRUSTED, "False", reason, message)
 
 
-def _reconciling(found: Findings, available: Condition, problems: tuple[Problem, ...]) -> Condition | None:
+def _reconciling(
+    registry: PrivateRegistry, found: Findings, available: Condition, problems: tuple[Problem, ...]
+) -> Condition | None:
     plan = found.plan
     if plan.queued_behind:
         reason = Reason.UPGRADE_HALTED if plan.queued_behind.failing else Reason.UPGRADE_QUEUED
@@ -196,6 +203,8 @@ def _reconciling(found: Findings, available: Condition, problems: tuple[Problem,
         return _condition(Type.RECONCILING, "True", Reason.ROLLING_OUT, "the next pod is not ready yet")
     if available.status != "True" and not problems:
         return _condition(Type.RECONCILING, "True", Reason.PROGRESSING, available.message)
+    if registry.shares and registry.status.copies.observed_generation != registry.generation:
+        return _condition(Type.RECONCILING, "True", Reason.PROGRESSING, "waiting for the copies in other namespaces")
     return None
 
 

@@ -1,4 +1,5 @@
-"""Who may push, from the Secrets that there are: the generated credential, its replacement, and the users' own. Pure.
+"""Who may push and who may pull, from the Secrets that there are: generated credentials, those that are to replace
+them, and the users' own. Pure.
 
 Salts and passwords are arguments: a hash is made once, kept in its Secret, and made again only when it does not fit any
 more. A generated credential is replaced in an order in which nobody is refused: the registry knows the new one before
@@ -10,7 +11,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,13 +21,23 @@ import bcrypt
 
 from private_registry.api import names
 from private_registry.api.conditions import Reason
+from private_registry.api.hosts import Host
 from private_registry.api.registry import Doors, PrivateRegistry
 from private_registry.controller.health.problem import Problem
 from private_registry.controller.registries.certificate import Chance
+from private_registry.controller.registries.drift import is_ours
 from private_registry.controller.registries.observe import Observed
 from private_registry.kube import kinds
-from private_registry.registry.configuration import HTPASSWD
-from private_registry.registry.credentials import NEXT, Credential, htpasswd_secret
+from private_registry.registry.configuration import HTPASSWD, PULLS_HTPASSWD
+from private_registry.registry.credentials import (
+    NEXT,
+    NEXT_PULL,
+    Credential,
+    Htpasswd,
+    credentials_secret,
+    htpasswd_secret,
+    pull_secret,
+)
 from private_registry.registry.deployment import doors_of
 from private_registry.trust import entry as trust
 
@@ -36,23 +47,33 @@ OVERLAP = 3600.0
 """Seconds for which a generated credential is still good after it was replaced: whoever has just read it goes on."""
 
 _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-_GENERATED = re.compile(r"push-[0-9a-f]{8}")
+_PUSHES, _PULLS = re.compile(r"push-[0-9a-f]{8}"), re.compile(r"pull-[0-9a-f]{8}")
+"""Names of the generated users."""
 _MAX_PASSWORD = 72
 """Bytes: bcrypt takes no more."""
 
 
 @dataclass(frozen=True)
 class Users:
-    """Who may push from now on."""
+    """Who may push, and who may pull, from now on."""
 
     own: Credential
     """The generated one, as its Secret is to have it."""
     htpasswd: Object = field(repr=False)
     following: Credential | None = None
     """What is to replace the generated one, once the registry accepts it."""
+    pull: Credential | None = None
+    """The generated one that only pulls, as its Secret is to have it: one that the registry is known to accept."""
+    following_pull: Credential | None = None
+    """What is to be in that Secret once the registry accepts it."""
     problems: tuple[Problem, ...] = ()
     expires: datetime | None = None
     """When the next of those that were replaced stops being good."""
+
+    @property
+    def awaited(self) -> tuple[Credential, ...]:
+        """Those that the registry is to know before others do."""
+        return tuple(each for each in (self.following, self.following_pull) if each)
 
 
 @dataclass(frozen=True)
@@ -61,8 +82,19 @@ class _Before:
 
     hashes: Mapping[str, str] = field(default_factory=dict)
     following: Credential | None = None
+    following_pull: Credential | None = None
     rotated_for: str = ""
+    pull_rotated_for: str = ""
     leaving: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Generated:
+    """A generated credential, what is to replace it, and the value of the annotation that was last seen to."""
+
+    own: Credential | None = None
+    following: Credential | None = None
+    done: str = ""
 
 
 def unacknowledged(registry: PrivateRegistry) -> Problem | None:
@@ -77,23 +109,34 @@ def unacknowledged(registry: PrivateRegistry) -> Problem | None:
 
 
 def staged(registry: PrivateRegistry, seen: Observed, *, followed: str) -> PrivateRegistry:
-    """The registry as it is to be made for now: nodes find what they need all the way.
+    """The registry as it is to be made for now: nodes and pods find what they need all the way.
 
     The port that they pull from asks for no credential before each of them pulls from the other one, and that one does
-    not go before they have left it. `followed` is the hash of the entry that all of them go by.
+    not go before they have left it. Where anyone pulls, nobody is asked before the namespaces have the pull secret.
+    `followed` is the hash of the entry that all of them go by.
     """
     deployment = seen.get(kinds.DEPLOYMENT, registry.name)
     published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
     if deployment is None or published is None or not registry.spec.node_trust.enabled:
         return registry
-    if followed == trust.hash_of(trust.data_of(published)) and _port(published) == registry.pull_port:
-        return registry
-    wanted, now = registry.doors, doors_of(deployment)
+    settled = followed == trust.hash_of(trust.data_of(published)) and _port(published) == registry.pull_port
+    told = registry.status.copies.observed_generation == registry.generation
+    wanted, now = registry.wanted_doors, doors_of(deployment)
     stage = Doors(
-        asks=wanted.asks and (now.asks or not wanted.pulls),
-        pulls=wanted.pulls or now.pulls,
+        asks=wanted.asks and (now.asks or settled or not wanted.pulls),
+        pulls=wanted.pulls or (now.pulls and not settled),
+        pulls_ask=(wanted.pulls_ask and (told or not now.let_anyone_pull))
+        or (now.pulls_ask and not settled and not wanted.let_anyone_pull),
     )
     return registry if stage == wanted else registry.model_copy(update={"stage": stage})
+
+
+def awaited(registry: PrivateRegistry) -> str:
+    """What a stage waits for."""
+    stage, wanted = registry.doors, registry.wanted_doors
+    if (stage.asks, stage.pulls) == (wanted.asks, wanted.pulls):
+        return "the pull secret in the namespaces that it is for"
+    return f"every node to pull from port {registry.pull_port}"
 
 
 def _port(published: Object) -> int:
@@ -103,23 +146,23 @@ def _port(published: Object) -> int:
         return 0
 
 
-def decide(registry: PrivateRegistry, seen: Observed, *, accepted: str, now: datetime, chance: Chance) -> Users:
+def decide(
+    registry: PrivateRegistry, seen: Observed, *, accepted: Collection[str], now: datetime, chance: Chance
+) -> Users:
     """The users of a registry that asks for credentials.
 
-    `accepted` is the user name that the registry was seen to accept. Whoever deletes the Secret of the generated
+    `accepted` are the user names that the registry was seen to accept. Whoever deletes the Secret of a generated
     credential has it replaced at once, and refused from then on.
     """
-    live = seen.get(kinds.SECRET, names.credentials_secret(registry.name))
     htpasswd = seen.get(kinds.SECRET, names.htpasswd_secret(registry.name))
-    before = _before(htpasswd) if htpasswd else _Before(rotated_for=registry.rotate)
-    own, following, done = _read(live) if live else None, None, before.rotated_for
-    if not isinstance(own, Credential):
-        own, done = _generate(chance), registry.rotate
-    elif done != registry.rotate:
-        following = before.following or _generate(chance)
-        if following.username in (own.username, accepted):  # the first after a crash in between
-            own, following, done = following, None, registry.rotate
-    wanted = {own.username: own} | ({following.username: following} if following else {})
+    before = _before(htpasswd) if htpasswd else _Before(rotated_for=registry.rotate, pull_rotated_for=registry.rotate)
+    live = seen.get(kinds.SECRET, names.credentials_secret(registry.name))
+    push = _generated(registry, live, before.following, before.rotated_for, accepted, "push", chance)
+    own = push.own or push.following
+    assert own is not None, "there is the one or the other"
+    if push.own is None:  # people need one before there is a registry to ask
+        push = _Generated(own, None, registry.rotate)
+    wanted = {each.username: each for each in (own, push.following) if each}
     problems = list[Problem]()
     for name in (user.secret_name for user in registry.spec.auth.users):
         secret = seen.get(kinds.SECRET, name)
@@ -130,39 +173,104 @@ def decide(registry: PrivateRegistry, seen: Observed, *, accepted: str, now: dat
         wrong = f"the user name in the Secret {name} is another's already" if isinstance(user, Credential) else user
         reason = Reason.CREDENTIALS_INVALID if secret else Reason.SECRET_NOT_FOUND
         problems.append(Problem(reason, f"spec.auth.users: {wrong}; until then it gives nobody access"))
-    hashes = {username: _hash(user, before.hashes.get(username), chance) for username, user in wanted.items()}
-    leaving = dict(_leaving(before, wanted, now + timedelta(seconds=OVERLAP), now)) if live else {}
+    pull, pulling = _Generated(), _may_pull(registry, seen)
+    if pulling:
+        live_pull, following = seen.get(kinds.SECRET, names.pull_secret(registry.name)), before.following_pull
+        pull = _generated(registry, live_pull, following, before.pull_rotated_for, accepted, "pull", chance, wanted)
+    pullers = {each.username: each for each in (pull.own, pull.following) if each}
+    hashes = {
+        username: _hash(user, before.hashes.get(username), chance) for username, user in (wanted | pullers).items()
+    }
+    good_for = now + timedelta(seconds=OVERLAP)
+    left = [_PUSHES] * bool(live) + [_PULLS] * bool(pull.own)
+    leaving = dict(_leaving(before, hashes, left, good_for, now))
     hashes |= {username: before.hashes[username] for username in leaving}
+    only_pull = {*pullers, *(username for username in leaving if _PULLS.fullmatch(username))}
+    may_push = hashes.keys() - (set() if names.PORT in registry.ports_to_pull_from else only_pull)
+    users = Htpasswd(
+        push={username: hashes[username] for username in may_push},
+        pull=hashes if pulling else None,
+        following=push.following,
+        following_pull=pull.following,
+    )
     return Users(
         own=own,
-        htpasswd=htpasswd_secret(registry, hashes, following, _annotations(done, leaving)),
-        following=following,
+        htpasswd=htpasswd_secret(registry, users, _annotations(push.done, pull.done, leaving)),
+        following=push.following,
+        pull=pull.own,
+        following_pull=pull.following,
         problems=tuple(problems),
         expires=min(leaving.values(), default=None),
     )
 
 
+def secrets(
+    registry: PrivateRegistry, users: Users, addresses: Collection[str], hosts: Collection[str]
+) -> list[Object]:
+    """The Secrets of these users, in the order in which they are to be written. `hosts`: what nodes and pods call it.
+
+    A replacement that people are told of is still to be found in the last one, if it ends in between.
+    """
+    local = [str(Host(address, names.PORT)) for address in (*addresses, "localhost")]
+    every = dict.fromkeys([*hosts, *local])
+    pull = [pull_secret(registry, users.pull, every)] if users.pull else []
+    return [credentials_secret(registry, users.own, every), *pull, users.htpasswd]
+
+
+def _generated(
+    registry: PrivateRegistry,
+    live: Object | None,
+    following: Credential | None,
+    done: str,
+    accepted: Collection[str],
+    prefix: str,
+    chance: Chance,
+    others: Collection[str] = (),
+) -> _Generated:
+    """One that is in its Secret stays until the registry has accepted the next; one that was lost waits for that."""
+    found = _read(live) if live else None
+    own = found if isinstance(found, Credential) and found.username not in others else None
+    if own and done == registry.rotate:
+        return _Generated(own, None, done)
+    following = following or _generate(prefix, chance)
+    if following.username in accepted or (own and own.username == following.username):  # after a crash in between
+        return _Generated(following, None, registry.rotate)
+    return _Generated(own, following, done)
+
+
+def _may_pull(registry: PrivateRegistry, seen: Observed) -> bool:
+    """Whether some pod may ask for the credential that only pulls: the last one that does mounts its file."""
+    secret = seen.get(kinds.SECRET, names.pull_secret(registry.name))
+    deployment = seen.get(kinds.DEPLOYMENT, registry.name)
+    there = (secret and is_ours(secret, registry.uid)) or (deployment and doors_of(deployment).pulls_ask)
+    return registry.has_pull_user or bool(there)
+
+
 def _leaving(
-    before: _Before, wanted: Mapping[str, Credential], until: datetime, now: datetime
+    before: _Before, wanted: Collection[str], left: Collection[re.Pattern[str]], until: datetime, now: datetime
 ) -> Iterator[tuple[str, datetime]]:
     """Generated credentials that were replaced and are still good; of a user's own nothing stays."""
     for username in before.hashes:
-        if username not in wanted and _GENERATED.fullmatch(username):
+        if username not in wanted and any(generated.fullmatch(username) for generated in left):
             end = before.leaving.get(username, until)
             if end > now:
                 yield username, end
 
 
-def _annotations(done: str, leaving: Mapping[str, datetime]) -> dict[str, str]:
+def _annotations(done: str, pull_done: str, leaving: Mapping[str, datetime]) -> dict[str, str]:
     ends = {username: end.isoformat(timespec="seconds") for username, end in sorted(leaving.items())}
-    said = {names.ROTATED_FOR: done, names.LEAVING: json.dumps(ends) if ends else ""}
+    said = {
+        names.ROTATED_FOR: done,
+        names.PULL_ROTATED_FOR: pull_done,
+        names.LEAVING: json.dumps(ends) if ends else "",
+    }
     return {key: value for key, value in said.items() if value}
 
 
-def _generate(chance: Chance) -> Credential:
+def _generate(prefix: str, chance: Chance) -> Credential:
     """Under another name each time: two passwords of one user name cannot be good at the same time."""
     which = hashlib.sha256(chance.token().encode()).hexdigest()[:8]
-    return Credential(f"push-{which}", chance.token())
+    return Credential(f"{prefix}-{which}", chance.token())
 
 
 def _hash(user: Credential, before: str | None, chance: Chance) -> str:
@@ -198,15 +306,22 @@ def _read(secret: Object) -> Credential | str:
 def _before(htpasswd: Object) -> _Before:
     """As far as it can be read: it is the operator's own, and what somebody has made of it is made good."""
     data, annotations = htpasswd.get("data") or {}, htpasswd["metadata"].get("annotations") or {}
+    done = {
+        "rotated_for": annotations.get(names.ROTATED_FOR, ""),
+        "pull_rotated_for": annotations.get(names.PULL_ROTATED_FOR, ""),
+    }
     try:
-        lines = [line.partition(":") for line in _decoded(data.get(HTPASSWD) or "").splitlines()]
-        following = Credential(*json.loads(_decoded(data[NEXT]))) if data.get(NEXT) else None
+        files = [_decoded(data.get(key) or "").splitlines() for key in (PULLS_HTPASSWD, HTPASSWD)]
+        lines = [line.partition(":") for file in files for line in file]
+        following, pull = (
+            Credential(*json.loads(_decoded(data[key]))) if data.get(key) else None for key in (NEXT, NEXT_PULL)
+        )
         ends = json.loads(annotations.get(names.LEAVING) or "{}")
         leaving = {username: datetime.fromisoformat(end) for username, end in ends.items()}
     except (ValueError, TypeError, AttributeError):
-        return _Before(rotated_for=annotations.get(names.ROTATED_FOR, ""))
+        return _Before(**done)
     hashes = {username: hashed for username, _, hashed in lines}
-    return _Before(hashes, following, annotations.get(names.ROTATED_FOR, ""), leaving)
+    return _Before(hashes, following, pull, **done, leaving=leaving)
 
 
 def _decoded(text: str) -> str:

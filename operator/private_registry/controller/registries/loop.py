@@ -59,12 +59,15 @@ class RegistryLoop:
         settings: Settings,
         chance: Chance,
         authority: Callable[[], pki.Authority | None],
+        source_changed: Callable[[str], None],
     ) -> None:
+        """`source_changed` is called with the key of a registry whose pull secret was written: nothing watches it."""
         self._kube = kube
         self._world = world
         self._settings = settings
         self._chance = chance
         self._authority = authority
+        self._source_changed = source_changed
         self._upgrade = asyncio.Lock()
         self._rewritten: dict[str, tuple[str, str]] = {}
         """By uid of a child: what we applied in vain, and the fingerprint of what became of it."""
@@ -105,7 +108,12 @@ class RegistryLoop:
             seen, planned, more = await self._write_all(registry, seen, facts)
             refused = (*refused, *(problem for problem in more if problem not in refused))
         properties = await self._asked(registry, seen, planned) if served.as_planned else ()
-        problems = (*refused, *planned.problems, *properties)
+        of_copies = [
+            Problem(Reason(each.reason), each.message, Concern.COPIES)
+            for each in registry.status.copies.problems
+            if each.reason in set(Reason)
+        ]
+        problems = (*refused, *planned.problems, *properties, *of_copies)
         entry_hash = summary.published_hash(registry, seen)
         selector = registry.spec.node_trust.node_selector
         nodes = judge(registry.key, entry_hash, selector, self._world, _now())
@@ -120,17 +128,17 @@ class RegistryLoop:
             waits.append(nodes.next_look)
         if planned.users and planned.users.expires:
             waits.append(max(SOON, (planned.users.expires - _now()).total_seconds()))
-        if planned.rollout.state != "complete" or planned.queued_behind or (planned.users and planned.users.following):
+        if planned.rollout.state != "complete" or planned.queued_behind or (planned.users and planned.users.awaited):
             waits.append(BUSY)
         elif not served.as_planned:
             waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
 
-    async def _accepted(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> str:
-        """User name of the credential that is to replace the generated one, once every pod knows it."""
-        if not planned.users or not planned.users.following or planned.rollout.state != "complete":
-            return ""
-        return planned.users.following.username if await probe.accepts(registry, seen, planned) else ""
+    async def _accepted(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> frozenset[str]:
+        """User names of the credentials that others are to be told of, once every pod knows them."""
+        if not planned.users or not planned.users.awaited or planned.rollout.state != "complete":
+            return frozenset()
+        return await probe.accepted(registry, seen, planned)
 
     def _facts(self, registry: PrivateRegistry) -> Facts:
         authority = self._authority()
@@ -168,6 +176,12 @@ class RegistryLoop:
         return seen, planned, tuple(refused)
 
     async def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
+        seen = await self._written(registry, seen, write)
+        if _object(write)["metadata"]["name"] == names.pull_secret(registry.name):
+            self._source_changed(registry.key)
+        return seen
+
+    async def _written(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
         match write:
             case Create(obj):
                 return seen.with_written(await self._create(registry, obj))
@@ -253,7 +267,7 @@ class RegistryLoop:
             return True
         del self._unsaid[registry.uid]
         metrics.WRITES.labels("status", "PrivateRegistry").inc()
-        said = {"status": status.model_dump(mode="json", by_alias=True)}
+        said = {"status": status.model_dump(mode="json", by_alias=True, exclude={"copies"})}
         version = {"metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
         await self._kube.merge(
             PRIVATE_REGISTRY, registry.namespace, registry.name, {**said, **version}, subresource="status"
@@ -292,6 +306,10 @@ class RegistryLoop:
         if lost:
             text = f"not undone on {', '.join(lost[:10])}, which are gone or not ready: their agents do it on return"
             events.post(body, reason="NodesLeftBehind", message=text, warning=True)
+        if elsewhere := registry.status.copies.namespaces:
+            waiting_for = f"its copies in other namespaces go: {', '.join(elsewhere[:10])}"
+            unsaid = await self._say(registry, body, summary.deleting(registry, waiting_for, _now()))
+            return Next(after=GATHER if unsaid else BUSY)
         for write in plan_deletion(registry, seen):
             seen = await self._write(registry, seen, write)
         remaining = [each for each in registry.finalizers if each != names.FINALIZER]

@@ -70,6 +70,8 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
     ]
     if brought := registry.spec.tls.secret_name:
         wanted.append((kinds.SECRET, namespace, brought))
+    if registry.has_pull_user or registry.status.pull_secret_name:
+        wanted.append((kinds.SECRET, namespace, names.pull_secret(name)))
     if registry.authenticates or registry.status.credentials_secret_name:
         wanted += [(kinds.SECRET, namespace, secret(name)) for secret in CREDENTIALS]
         wanted += [(kinds.SECRET, namespace, user.secret_name) for user in registry.spec.auth.users]
@@ -121,7 +123,7 @@ def load_balancer_hosts(service: Object | None) -> tuple[str, ...]:
 
 
 def has_pull_port(service: Object | None) -> bool:
-    """Whether clients may be using the port on which anyone may pull."""
+    """Whether clients may be using the port for those who only pull."""
     return any(port["port"] == names.PULL_PORT for port in ((service or {}).get("spec") or {}).get("ports") or ())
 
 

@@ -5,7 +5,7 @@ new registry makes the Service and a later one the certificate. The loop plans a
 plan is empty. Killed between any two of them, the next start plans from what there is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from private_registry import pki
 from private_registry.api import names
 from private_registry.api.conditions import Reason
-from private_registry.api.hosts import Host
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import diagnosis, rollout
 from private_registry.controller.health.problem import Concern, Problem
@@ -38,7 +37,6 @@ from private_registry.kube.kinds import Kind
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
 from private_registry.registry.configuration import configuration, http_secret
-from private_registry.registry.credentials import credentials_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 from private_registry.registry.image_proof import image_proof_pod
@@ -94,8 +92,8 @@ class Facts:
     """Whether /v2/ answered through the Service, a moment ago, the way the entry says that it does."""
     followed: str = ""
     """Hash of the entry that every node goes by; empty: there is none."""
-    accepted: str = ""
-    """User name of the credential to come, once the registry has accepted it."""
+    accepted: Collection[str] = ()
+    """User names of the credentials to come that the registry has accepted."""
     taken_hosts: Mapping[str, str] = field(default_factory=dict)
     """Further names, without port, of registries that asked for them first, with those registries."""
     claim_user: str = ""
@@ -266,9 +264,7 @@ class _Draft:
         self._problems += users.problems
         own = facts.settings.rules.own_names(registry.namespace, registry.name)
         hosts = [*map(str, own), *registry.hosts_in_pods, *(self._entry.hosts if self._entry else ())]
-        hosts += [str(Host(address, names.PORT)) for address in (*addresses, "localhost")]
-        # In this order: a replacement that people are told of is still to be found in the other one, if it ends here.
-        for secret in (credentials_secret(registry, users.own, dict.fromkeys(hosts)), users.htpasswd):
+        for secret in credentials.secrets(registry, users, addresses, hosts):
             self._want(secret, seen.get(kinds.SECRET, secret["metadata"]["name"]))
 
     def deployment(self) -> None:
@@ -301,7 +297,7 @@ class _Draft:
                 annotations[names.ROLLED_OUT_FOR] = "upgrade" if is_upgrade else "spec"
         self._pods_are_as_asked = True
         if registry.stage:
-            self.waiting = f"every node to pull from port {registry.pull_port}"
+            self.waiting = credentials.awaited(registry)
         self._want(desired, live)
         if self._rollout.prove_on:
             image = desired["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -313,7 +309,8 @@ class _Draft:
         """Hash of all that the pods depend on and that no operator decides."""
         service = self._seen.get(kinds.SERVICE, self._registry.name)
         brought = self._serving.fingerprint if self._serving and self._registry.spec.tls.mode == "Secret" else ""
-        return asked_hash(self._registry, brought, *cluster_ips(service), *load_balancer_hosts(service))
+        pulls = ["pull user"] if self._registry.has_pull_user else []
+        return asked_hash(self._registry, brought, *cluster_ips(service), *load_balancer_hosts(service), *pulls)
 
     def entry(self, addresses: tuple[str, ...]) -> None:
         registry, facts = self._registry, self._facts
@@ -367,6 +364,8 @@ class _Draft:
             unused.append((kinds.CONFIG_MAP, names.ca_config_map(registry.name)))
         if not registry.authenticates:
             unused += [(kinds.SECRET, secret(registry.name)) for secret in CREDENTIALS]
+        if not (registry.has_pull_user or registry.doors.pulls_ask):
+            unused.append((kinds.SECRET, names.pull_secret(registry.name)))
         if not registry.doors.pulls and has_pull_port(live := self._seen.get(kinds.SERVICE, registry.name)):
             self._want(service(registry), live)
         self._writes += [Delete(obj) for key in unused if (obj := self._seen.get(*key)) and is_ours(obj, uid)]

@@ -1,5 +1,6 @@
 """What the operator asks a registry itself, through its Service: whether it serves, deletes and can write."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from private_registry.api import names
@@ -45,13 +46,19 @@ async def _answer(registry: PrivateRegistry, planned: Registry) -> Answer:
     return await replace(planned, port=registry.pull_port).serves() if answer.yes and registry.has_pulls else answer
 
 
-async def accepts(registry: PrivateRegistry, seen: Observed, plan: Plan) -> bool:
-    """Whether the registry knows the credential that is to replace the generated one."""
+async def accepted(registry: PrivateRegistry, seen: Observed, plan: Plan) -> frozenset[str]:
+    """Which of the credentials that others are to be told of the registry knows, by their user names."""
     target = _planned(registry, seen, plan)
-    if target is None or plan.users is None or plan.users.following is None:
-        return False
+    if target is None or plan.users is None:
+        return frozenset()
+    wanted = [(plan.users.following, (names.PORT,)), (plan.users.following_pull, registry.ports_to_pull_from)]
+    known = [user.username for user, ports in wanted if user and await _knows(target, user, ports)]
+    return frozenset(known)
+
+
+async def _knows(target: Registry, user: Credential, ports: Iterable[int]) -> bool:
     try:
-        return await _as(target, plan.users.following).accepts()
+        return all([await replace(_as(target, user), port=port).accepts() for port in ports])
     except RegistryError:
         return False
 

@@ -24,6 +24,8 @@ def names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...
         wanted += [(kinds.SECRET, registry.certificate_secret), (kinds.CONFIG_MAP, names.ca_config_map(name))]
     if registry.authenticates:
         wanted += [(kinds.SECRET, secret(name)) for secret in CREDENTIALS]
+    if registry.has_pull_user:
+        wanted.append((kinds.SECRET, names.pull_secret(name)))
     if registry.spec.storage.claim_name is None:
         wanted.append((kinds.CLAIM, registry.claim_name))
     if registry.spec.node_trust.enabled:

@@ -1,0 +1,47 @@
+"""Label selectors as Kubernetes has them, for what is asked of namespaces. No I/O."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class Requirement(BaseModel):
+    """One row of matchExpressions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: LabelKey
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[LabelValue, ...] = Field(default=(), max_length=64)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        match self.operator:
+            case "In":
+                return labels.get(self.key) in self.values
+            case "NotIn":
+                # As Kubernetes means it: what has no such label has none of these values either.
+                return labels.get(self.key) not in self.values
+            case "Exists":
+                return self.key in labels
+            case "DoesNotExist":
+                return self.key not in labels
+
+
+class LabelSelector(BaseModel):
+    """All of it has to match. An empty one matches everything."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    match_labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=16)
+    match_expressions: tuple[Requirement, ...] = Field(default=(), max_length=16)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether something with these labels is selected."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
+            requirement.matches(labels) for requirement in self.match_expressions
+        )

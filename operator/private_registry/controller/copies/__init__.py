@@ -1,0 +1,1 @@
+"""The copies loop, and what it decides."""
