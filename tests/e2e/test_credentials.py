@@ -63,3 +63,47 @@ def test_where_nobody_pulls_without_one_a_pod_pulls_with_the_secret(place: Place
     eventually(lambda: "Pulled" in reasons("with"), within=60, every=0.5, what="the pod with the secret has its image")
     eventually(lambda: "Failed" in reasons("without"), within=60, every=0.5, what="the pod without it is refused")
     assert "Pulled" not in reasons("without")
+
+
+def test_a_pod_elsewhere_pulls_with_what_its_service_account_was_given(place: Place) -> None:
+    """In another namespace it names no Secret, and the one that it gets pulls and cannot push; where the label is gone,
+    the next pod is refused.
+    """
+    elsewhere = f"{place.namespace}-apps"
+    about = {"name": elsewhere, "labels": {"pulls-from": place.namespace}}
+    place.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": about}))
+    selector = {"matchLabels": {"pulls-from": place.namespace}}
+    pull_secret = {"namespaceSelector": selector, "serviceAccounts": ["default"]}
+    at = f"--namespace={elsewhere}"
+    try:
+        registry = place.registry(spec={"auth": {"anonymousPull": False, "pullSecret": pull_secret}})
+        (image,) = place.push(registry, 1)
+        name = registry.get()["status"]["pullSecretName"]
+
+        def attached() -> bool:
+            account = place.kubectl.get("serviceaccount", "default", at)
+            return {"name": name} in (account.get("imagePullSecrets") or [])
+
+        eventually(attached, within=30, every=0.5, what="the ServiceAccount has the pull secret")
+        with pytest.raises(nodes.PullError, match=r"401 Unauthorized|authorization failed|no basic auth"):
+            nodes.pull(place.cluster, place.cluster.nodes[0], image)
+
+        def run(pod: str) -> None:
+            container = {"name": "tiny", "image": image, "imagePullPolicy": "Always"}
+            spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+            about = {"name": pod, "namespace": elsewhere}
+            place.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec}))
+
+        def reasons(pod: str) -> set[str]:
+            found = place.kubectl.get("events", at, f"--field-selector=involvedObject.name={pod}")["items"]
+            return {each["reason"] for each in found}
+
+        run("with")
+        eventually(lambda: "Pulled" in reasons("with"), within=60, every=0.5, what="a pod has its image")
+        place.kubectl("label", "namespace", elsewhere, "pulls-from-")
+        eventually(lambda: not attached(), within=30, every=0.5, what="the ServiceAccount has it no longer")
+        run("without")
+        eventually(lambda: "Failed" in reasons("without"), within=60, every=0.5, what="the next pod is refused")
+        assert "Pulled" not in reasons("without")
+    finally:
+        place.kubectl("delete", "namespace", elsewhere, "--wait=false")

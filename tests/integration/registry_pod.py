@@ -34,16 +34,17 @@ class RegistryPod:
         *,
         certificate: Certificate | None = None,
         hashes: Mapping[str, str] | None = None,
+        pull_hashes: Mapping[str, str] | None = None,
     ) -> None:
-        """Lay out the pod's file system; nothing is started. `hashes`: of its users' passwords, by user name."""
+        """Lay out the pod's file system; nothing is started. `hashes`: of its users' passwords, by user name;
+        `pull_hashes`: of those who are let in where one only pulls.
+        """
         config_map = configuration(registry)
         secrets = [http_secret(registry, "of a test")]
         if certificate:
             secrets.append(certificate_secret(registry, certificate))
         if registry.authenticates:
-            secrets.append(
-                htpasswd_secret(registry, Htpasswd(hashes or {}, hashes if registry.has_pull_user else None), {})
-            )
+            secrets.append(htpasswd_secret(registry, Htpasswd(hashes or {}, pull_hashes), {}))
         contents = {obj["metadata"]["name"]: content(obj) for obj in (config_map, *secrets)}
         built = deployment(
             registry,
@@ -67,7 +68,7 @@ class RegistryPod:
         scheme = container["readinessProbe"]["httpGet"]["scheme"].lower()
         self.http = Registry("127.0.0.1", self.port, scheme, ca_bundle=certificate.ca_pem if certificate else "")
         self.pulls = replace(self.http, port=free_port())
-        """The process that serves those who pull without credential, where there is one."""
+        """The process that serves those who only pull, where there is one."""
         self.htpasswd = paths["credentials"] / HTPASSWD if "credentials" in paths else None
         binary = program(f"registry-{versions.REGISTRY}", "registry")
 

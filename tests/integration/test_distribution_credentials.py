@@ -116,6 +116,43 @@ async def test_the_open_side_cannot_write_whatever_it_answers(pod: RegistryPod) 
     assert "credentials" not in [mount["name"] for mount in pulls["volumeMounts"]]
 
 
+@pytest.fixture
+def closed_pod(tmp_path: Path) -> Iterator[RegistryPod]:
+    """Nobody pulls without a credential, and there is one, pod, that pulls only."""
+    auth = {"acknowledgePlainHTTP": True, "anonymousPull": False, "pullSecret": {}}
+    users = {"me": hashed("mine")}
+    with RegistryPod(
+        a_registry({"tls": {"mode": "Disabled"}, "auth": auth}),
+        tmp_path / "pod",
+        hashes=users,
+        pull_hashes={**users, "pod": hashed("pods")},
+    ) as pod:
+        yield pod
+
+
+async def test_a_credential_that_pulls_does_nothing_else(closed_pod: RegistryPod) -> None:
+    """It is refused for everything where one can push, and for every write where one pulls; others are as before."""
+    async with client(replace(closed_pod.http, login=("me", "mine"))) as session:
+        digest = await push_manifest(session, "app", "v1")
+    before = closed_pod.files()
+    pulls = replace(closed_pod.pulls, login=("pod", "pods"))
+    assert await pulls.manifest_digest("app", "v1") == digest
+    writes = [*WRITES, ("DELETE", f"/v2/app/manifests/{digest}"), ("POST", "/v2/other/blobs/uploads/?mount=x&from=app")]
+    for door, login, requests, status in (
+        (closed_pod.http, ("pod", "pods"), [*REQUESTS, *writes], 401),
+        (closed_pod.pulls, ("pod", "pods"), writes, 405),
+        (closed_pod.pulls, ("me", "mine"), writes, 405),
+        (closed_pod.pulls, ("pod", "mine"), [*REQUESTS, *writes], 401),
+        (closed_pod.pulls, None, [*REQUESTS, *writes], 401),
+    ):
+        async with client(replace(door, login=login)) as session:
+            for method, path in requests:
+                async with session.request(method, path, raise_for_status=False) as answer:
+                    assert answer.status == status, (door.port, login, method, path)
+    assert closed_pod.files() == before
+    assert await replace(closed_pod.pulls, login=("me", "mine")).manifest_digest("app", "v1") == digest
+
+
 async def test_a_user_comes_and_goes_without_a_restart(pod: RegistryPod) -> None:
     """The registry reads its users again when they have changed, whatever it is doing."""
     assert pod.htpasswd

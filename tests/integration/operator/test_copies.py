@@ -211,6 +211,28 @@ async def test_killed_after_any_write_nothing_is_forgotten(cluster: Cluster, els
     assert await everywhere() == [False, False]
 
 
+@pytest.mark.parametrize("writes", [1, 2, 3, 4])
+async def test_killed_while_copies_are_made_it_finds_them_again(
+    cluster: Cluster, elsewhere: Elsewhere, writes: int
+) -> None:
+    """Where one may be is noted before it is made: with the registry goes whatever there is by then."""
+    await cluster.ready()
+    both = [await elsewhere.add(), await elsewhere.add()]
+    cluster.operator.stop()
+    await cluster.change({"tls": {"caDistribution": {"namespaceSelector": elsewhere.selector}}})
+    cluster.operator.start(waits=WAITS, writes=writes)
+
+    async def died() -> bool:
+        return not cluster.operator.is_running()
+
+    await cluster.until(died, what="the operator has written, and died")
+    await cluster.delete(kinds.PRIVATE_REGISTRY, "team")
+    cluster.operator.start(waits=WAITS)
+    await cluster.until_gone(kinds.PRIVATE_REGISTRY, "team")
+    for namespace in both:
+        assert await cluster.kube.get(kinds.CONFIG_MAP, namespace, elsewhere.ca) is None
+
+
 async def test_a_copy_that_somebody_else_holds_holds_up_nothing(cluster: Cluster, elsewhere: Elsewhere) -> None:
     """It is going, which is all that the operator can do for it."""
     namespace = await elsewhere.add()

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from private_registry.api import names
+from private_registry.api.conditions import Type
+from private_registry.controller.copies import shares
 from private_registry.kube import kinds
+from tests.integration.operator.elsewhere import Elsewhere, closed
 from tests.integration.operator.parts.cluster import Cluster
 
 LOOKS = 5
@@ -14,12 +18,14 @@ LOOKS = 5
 @pytest.fixture
 def waits() -> Mapping[str, float]:
     """An operator that looks at everything every second."""
-    return {"controller.engine.RESYNC": 1.0}
+    looks = {"controller.copies.loop.LOOK": 1.0, "controller.copies.loop.LOOK_PER_COPY": 0.0}
+    return {"controller.engine.RESYNC": 1.0, **looks}
 
 
 async def looks(cluster: Cluster, times: int) -> None:
     """Wait until the operator has looked at each of its keys so many times more, as far as its metrics tell."""
-    keys = len((await cluster.kube.list(kinds.PRIVATE_REGISTRY)).items) + 1
+    registries = (await cluster.kube.list(kinds.PRIVATE_REGISTRY)).items
+    keys = len(registries) + len([each for each in registries if shares.concerns(each)]) + 1
     begin = cluster.operator.reconciles()
 
     async def enough() -> bool:
@@ -30,9 +36,20 @@ async def looks(cluster: Cluster, times: int) -> None:
     await cluster.until(enough, within=60, what=f"{times} looks")
 
 
-async def test_nothing_to_do_is_nothing_written(cluster: Cluster) -> None:
-    """However often it looks, and when it is started anew, a steady cluster gets no mutating request at all."""
+async def test_nothing_to_do_is_nothing_written(cluster: Cluster, elsewhere: Elsewhere) -> None:
+    """However often it looks, and when it is started anew, a steady cluster gets no mutating request at all: not with
+    copies in other namespaces either, and not where one of them cannot be.
+    """
     await cluster.ready()
+    free, taken = await elsewhere.add(), await elsewhere.add()
+    about = {"name": names.pull_secret_copy(cluster.namespace, "shared"), "namespace": taken}
+    await cluster.kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": about})
+    copies = {**closed(namespaceSelector=elsewhere.selector, serviceAccounts=["default", "missing"])}
+    copies["tls"] = {"caDistribution": {"namespaceSelector": elsewhere.selector}}
+    await cluster.create(copies, name="shared")
+    await cluster.until_condition(Type.STALLED, "True", "NameTaken", name="shared")
+    await cluster.until_condition(Type.AVAILABLE, "True", name="shared")
+    await elsewhere.until_attached(free, about["name"])
     open_to_all = {"auth": {"mode": "None"}}
     await cluster.ready({**open_to_all, "tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
     await cluster.ready(open_to_all, name="open")

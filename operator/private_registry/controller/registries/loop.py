@@ -307,7 +307,8 @@ class RegistryLoop:
             text = f"not undone on {', '.join(lost[:10])}, which are gone or not ready: their agents do it on return"
             events.post(body, reason="NodesLeftBehind", message=text, warning=True)
         if elsewhere := registry.status.copies.namespaces:
-            waiting_for = f"its copies in other namespaces go: {', '.join(elsewhere[:10])}"
+            obstacles = [each.message for each in registry.status.copies.problems]
+            waiting_for = "; ".join([f"its copies go from the namespaces {', '.join(elsewhere[:10])}", *obstacles])
             unsaid = await self._say(registry, body, summary.deleting(registry, waiting_for, _now()))
             return Next(after=GATHER if unsaid else BUSY)
         for write in plan_deletion(registry, seen):
