@@ -46,6 +46,7 @@ OF_SECURITY = (
     *(str(path) for path in sorted(Path("tests").rglob("test_*hostile*.py"))),
     *("tests/contract/test_manifests.py", "tests/contract/test_rights.py", "tests/unit/test_pki.py"),
     *("tests/integration/admission", "tests/integration/test_distribution_credentials.py"),
+    *("tests/integration/operator/test_tenants.py", "tests/integration/operator/test_churn.py"),
 )
 """What somebody with bad intentions may write, and where he is stopped."""
 

@@ -93,6 +93,13 @@ def main() -> None:
 @click.option("--identity", envvar="POD_NAME", help="Name of this candidate for the Lease; absent: the host's name.")
 @click.option("--registry-image", envvar="REGISTRY_IMAGE", help="Image of registries that name none.")
 @click.option(
+    "--registries-per-namespace",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="How many registries a namespace may have: the oldest. What nodes trust already stays.",
+)
+@click.option(
     "--startup-taint",
     metavar="KEY",
     default="",
@@ -107,6 +114,7 @@ def operator(
     namespace: str,
     identity: str | None,
     registry_image: str | None,
+    registries_per_namespace: int,
     startup_taint: str,
     health_port: int,
     log_format: log.Format,
@@ -126,6 +134,7 @@ def operator(
         agents_namespace=agents_namespace,
         registry_image=registry_image or DEFAULT_IMAGE,
         startup_taint=startup_taint,
+        registries_per_namespace=registries_per_namespace,
     )
     who = identity or f"{socket.gethostname()}-{os.getpid()}"
     try:

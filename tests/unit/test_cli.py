@@ -27,7 +27,8 @@ COMMON = {
     "--help",
 }
 OPTIONS = {
-    "operator": COMMON | {"--namespace", "--identity", "--registry-image", "--startup-taint"},
+    "operator": COMMON
+    | {"--namespace", "--identity", "--registry-image", "--registries-per-namespace", "--startup-taint"},
     "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait", "--may-restart"},
 }
 

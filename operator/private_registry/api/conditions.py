@@ -74,6 +74,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     PLAIN_HTTP_NOT_ACKNOWLEDGED = "PlainHTTPNotAcknowledged"
     SPEC_INVALID = "SpecInvalid"
+    TOO_MANY_REGISTRIES = "TooManyRegistries"
     REFUSED_BY_SERVER = "RefusedByServer"
     # other namespaces
     TOO_MANY_NAMESPACES = "TooManyNamespaces"

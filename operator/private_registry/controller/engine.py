@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from private_registry.controller import metrics
+from private_registry.controller.slots import Slots
 from private_registry.kube.client import ApiError, ConflictError
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,6 @@ DEBOUNCE = 0.05
 RESYNC = 60.0
 """Seconds after which a quiet key is looked at again, ± 10 %."""
 FIRST_RETRY, LAST_RETRY = 0.5, 60.0
-AT_ONCE = 8
-"""Keys that are reconciled at the same time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Engine:
         self._reconcile = reconcile
         self._woken: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = Slots()
         self._stopped = False
 
     def wake(self, key: str) -> None:
@@ -75,7 +74,7 @@ class Engine:
             await asyncio.sleep(DEBOUNCE)
             woken.clear()
             try:
-                async with self._slots:
+                async with self._slots.one(key):
                     with metrics.reconcile(self._name):
                         wanted = await self._reconcile(key)
                 failures, pause = 0, min(wanted.after, RESYNC)

@@ -14,7 +14,10 @@ from private_registry.controller.copies import shares
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet
 from private_registry.controller.fleet.taints import is_starting
-from private_registry.controller.world import OURS, World, is_true, registry_key
+from private_registry.controller.health.rollout import has_arrived
+from private_registry.controller.registries.tenancy import is_of_registry
+from private_registry.controller.settings import Settings
+from private_registry.controller.world import OURS, World, is_true, key_of_entry, names_in, registry_key
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.kube.login import Credentials
@@ -32,13 +35,18 @@ class Watches:
     """The handlers of one operator."""
 
     def __init__(
-        self, world: World, registries: Engine, fleet_engine: Engine, copies: Engine, startup_taint: str = ""
+        self, world: World, registries: Engine, fleet_engine: Engine, copies: Engine, settings: Settings
     ) -> None:
         self._world = world
         self._registries = registries
         self._fleet = fleet_engine
         self._copies = copies
-        self._startup_taint = startup_taint
+        self._startup_taint = settings.startup_taint
+        self._agents_namespace = settings.agents_namespace
+        self._claimed: dict[str, frozenset[str]] = {}
+        """What only one registry can have and a registry asks for, by its key."""
+        self._claimants: dict[str, set[str]] = {}
+        """The other way round."""
 
     def registry(self, body: Object, change: str | None) -> None:
         key = _key(body)
@@ -54,15 +62,39 @@ class Watches:
             self._fleet.wake(fleet.KEY)
         elif is_true(before, Type.AVAILABLE) != is_true(body, Type.AVAILABLE):
             self._wake_for_starting()
-        if _claims(before) | _claims(body) and (change == GONE or _claims(before) != _claims(body)):
-            # What it asks for may be free for others now, or theirs no longer.
-            self._registries.wake_all(self._world.keys())
+        self._note_claims(key, frozenset() if change == GONE else _claims(body))
+
+    def _note_claims(self, key: str, claims: frozenset[str]) -> None:
+        """Remember what a registry asks for; others that ask for it may have it now, or no longer."""
+        before = self._claimed.get(key, frozenset())
+        for claim in before - claims:
+            self._claimants[claim].discard(key)
+            self._wake_for(claim)
+        for claim in claims - before:
+            self._wake_for(claim)
+            self._claimants.setdefault(claim, set()).add(key)
+        self._claimed[key] = claims
+
+    def _wake_for(self, claim: str) -> None:
+        self._registries.wake_all(self._claimants.get(claim, ()))
 
     def child(self, body: Object, change: str | None) -> None:
+        if body["metadata"]["namespace"] == self._agents_namespace:
+            self._in_agents_namespace(body, change)
+        elif key := registry_key(body):
+            self._registries.wake(key)
+
+    def _in_agents_namespace(self, body: Object, change: str | None) -> None:
+        """An entry or the marker; what anyone else may write into other namespaces is neither."""
         if body["metadata"]["name"] == names.COMPLETE:
             self._world.complete = change != GONE
             self._fleet.wake(fleet.KEY)
-        elif key := registry_key(body):
+        elif key := key_of_entry(body):
+            before = self._world.published.pop(key, frozenset())
+            if change != GONE:
+                self._world.published[key] = names_in(body)
+            for name in before - self._world.published.get(key, frozenset()):
+                self._wake_for(name)
             self._registries.wake(key)
             if body["kind"] == kinds.CONFIG_MAP.kind and shares.concerns(self._world.registries.get(key, {})):
                 self._copies.wake(key)
@@ -74,16 +106,17 @@ class Watches:
         key = registry_key(body)
         if key is None:
             return
-        if change == GONE:
-            self._world.deployments.pop(key, None)
-        else:
+        before = self._world.deployments.pop(key, None)
+        if change != GONE:
             self._world.deployments[key] = body
         self._registries.wake(key)
-        if (body["metadata"].get("annotations") or {}).get(names.ROLLED_OUT_FOR) == "upgrade":
+        if _turn(before) != _turn(None if change == GONE else body) and is_of_registry(body, key, self._world):
             self._registries.wake_all(self._world.keys())
 
     def pod(self, body: Object, change: str | None) -> None:
-        if (body["metadata"].get("labels") or {}).get(names.COMPONENT) not in names.AGENTS:
+        metadata = body["metadata"]
+        is_agent = (metadata.get("labels") or {}).get(names.COMPONENT) in names.AGENTS
+        if not is_agent or metadata["namespace"] != self._agents_namespace:
             if key := registry_key(body):
                 self._registries.wake(key)
             return
@@ -159,12 +192,13 @@ def _opt_in(node_trust: Object | None) -> object:
     return ((node_trust or {}).get("status") or {}).get("runtimeConfig")
 
 
-def _claims(registry: Object | None) -> frozenset[str]:
-    """What of a registry only one can have."""
-    spec = (registry or {}).get("spec") or {}
+def _claims(registry: Object) -> frozenset[str]:
+    """What of a registry only one can have: names of hosts, without port, and a claim of its namespace."""
+    spec = registry.get("spec") or {}
     claim = (spec.get("storage") or {}).get("claimName")
     hosts = (spec.get("nodeTrust") or {}).get("additionalHosts") or []
-    return frozenset([*hosts, *([f"claim {claim}"] if claim else [])])
+    claims = [f"claim {registry['metadata']['namespace']}/{claim}"] if claim else []
+    return frozenset([*(host.partition(":")[0] for host in hosts), *claims])
 
 
 def _is_for(namespace: Object) -> object:
@@ -175,6 +209,15 @@ def _is_for(namespace: Object) -> object:
 def _counts(node: Object) -> object:
     """What of a node decides whether it is desired."""
     return node["metadata"].get("labels"), is_true(node, "Ready")
+
+
+def _turn(deployment: Object | None) -> object:
+    """What of a registry's Deployment others wait for while the operator's upgrade is rolled through them."""
+    if deployment is None or deployment["metadata"].get("annotations", {}).get(names.ROLLED_OUT_FOR) != "upgrade":
+        return None
+    return has_arrived(deployment), [
+        (each["type"], each["status"], each.get("reason")) for each in deployment["status"].get("conditions") or []
+    ]
 
 
 def _rows(node_trust: Object | None) -> Mapping[str, object]:

@@ -102,13 +102,13 @@ async def _lead(
     status: StatusServer,
 ) -> None:
     """Reconcile while the Lease is held."""
-    world = await look(kube)
+    world = await look(kube, settings.agents_namespace)
     fleet = Fleet(kube, world, settings, CHANCE)
     await fleet.prepare()
     fleet_engine, copies = Engine("fleet", fleet.reconcile), Engine("copies", CopiesLoop(kube, world).reconcile)
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority, copies.wake)
     registries = Engine("registry", loop.reconcile)
-    watches = handlers.Watches(world, registries, fleet_engine, copies, settings.startup_taint)
+    watches = handlers.Watches(world, registries, fleet_engine, copies, settings)
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)

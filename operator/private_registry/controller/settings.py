@@ -17,3 +17,5 @@ class Settings:
     registry_image: str = DEFAULT_IMAGE
     startup_taint: str = ""
     """Key of the taint that is taken from a node once it is proven; empty: nodes are not written to."""
+    registries_per_namespace: int = 32
+    """The oldest of a namespace, so that none fills every node: each entry may have 64 KiB, and each row 1 KiB."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from private_registry.api import names
+from private_registry.api.hosts import parse_host
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
+from private_registry.trust import entry as trust
 
 Object = dict[str, Any]
 
@@ -32,6 +34,8 @@ class World:
     """By `namespace/name`."""
     deployments: dict[str, Object] = field(default_factory=dict)
     """Of registries, by the key of their registry."""
+    published: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The names, without port, that nodes are told to trust for each registry that has an entry, by its key."""
 
     complete: bool = False
     """Whether the marker is there that lets agents undo entries."""
@@ -49,15 +53,16 @@ class World:
         return dict(ready)
 
 
-async def look(kube: Kube) -> World:
+async def look(kube: Kube, agents_namespace: str) -> World:
     """The world as it is: nobody's host, claim or turn is given away because a watch has not told of it yet."""
-    registries, nodes, node_trusts, namespaces, pods, deployments = await asyncio.gather(
+    registries, nodes, node_trusts, namespaces, pods, deployments, entries = await asyncio.gather(
         kube.list(kinds.PRIVATE_REGISTRY),
         kube.list(kinds.NODE),
         kube.list(kinds.NODE_TRUST),
         kube.list(kinds.NAMESPACE),
-        kube.list(kinds.POD, labels=f"{OURS},{names.COMPONENT} in ({','.join(names.AGENTS)})"),
+        kube.list(kinds.POD, agents_namespace, labels=f"{OURS},{names.COMPONENT} in ({','.join(names.AGENTS)})"),
         kube.list(kinds.DEPLOYMENT, labels=OURS),
+        list_entries(kube, agents_namespace),
     )
     return World(
         registries={_key(obj): obj for obj in registries.items},
@@ -65,13 +70,29 @@ async def look(kube: Kube) -> World:
         node_trusts={obj["metadata"]["name"]: obj for obj in node_trusts.items},
         namespaces={obj["metadata"]["name"]: obj for obj in namespaces.items},
         agent_pods={_key(obj): obj for obj in pods.items},
-        deployments=by_registry(deployments.items),
+        deployments=deployments_by_registry(deployments.items),
+        published={key: names_in(entry) for key, entry in entries.items()},
     )
 
 
-def by_registry(children: Iterable[Object]) -> dict[str, Object]:
-    """Children of one kind by the key of their registry, without those that are nobody's."""
-    return {key: obj for obj in children if (key := registry_key(obj))}
+async def list_entries(kube: Kube, agents_namespace: str) -> dict[str, Object]:
+    """The trust entries that there are, by registry."""
+    labels = ",".join(f"{key}={value}" for key, value in trust.LABELS.items())
+    listing = await kube.list(kinds.CONFIG_MAP, agents_namespace, labels=labels)
+    return {key: obj for obj in listing.items if (key := key_of_entry(obj))}
+
+
+def names_in(entry: Object) -> frozenset[str]:
+    """Names of hosts, without port, that a trust entry has nodes trust; none where it cannot be read."""
+    try:
+        return frozenset(parse_host(host).name for host in trust.parse(entry).hosts)
+    except trust.EntryInvalidError:
+        return frozenset()
+
+
+def deployments_by_registry(deployments: Iterable[Object]) -> dict[str, Object]:
+    """Deployments by the key of their registry, without those that are nobody's."""
+    return {key: obj for obj in deployments if (key := registry_key(obj))}
 
 
 def _key(obj: Object) -> str:
@@ -89,10 +110,19 @@ def is_linux(node: Object) -> bool:
 
 
 def registry_key(child: Object) -> str | None:
-    """Key of the registry that a child belongs to, by its labels; None for what is not ours."""
+    """Key of the registry that an object beside it belongs to, by its labels; None for what is not ours.
+
+    Whoever may write in a namespace can write these labels: they speak of registries of that namespace alone.
+    """
     labels = child["metadata"].get("labels") or {}
     instance = labels.get(names.INSTANCE)
     if labels.get(names.PART_OF) != names.MANAGER or not instance:
         return None
-    namespace = labels.get(names.REGISTRY_NAMESPACE) or child["metadata"].get("namespace")
-    return names.key(namespace, instance) if namespace else None
+    return names.key(child["metadata"]["namespace"], instance)
+
+
+def key_of_entry(obj: Object) -> str | None:
+    """Key of the registry that a trust entry, an object of the agents' namespace, is about; None when it is none."""
+    labels = obj["metadata"].get("labels") or {}
+    parts = names.registry_of_entry(obj["metadata"]["name"])
+    return names.key(*parts) if parts and trust.LABELS.items() <= labels.items() else None

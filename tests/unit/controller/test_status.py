@@ -29,7 +29,9 @@ class TestOtherStatuses:
     def test_an_object_that_cannot_be_read(self) -> None:
         """Says which field; what is known of the running registry stays known."""
         before = status_of()
-        status = summary.spec_invalid(a_registry(status=before, generation=2), "spec.storage.size: too long", NOW)
+        status = summary.refused(
+            a_registry(status=before, generation=2), Reason.SPEC_INVALID, "spec.storage.size: too long", NOW
+        )
         assert said(status) == {
             **said(before),
             "Ready": "False SpecInvalid",

@@ -17,10 +17,9 @@ from private_registry.controller.fleet import taints
 from private_registry.controller.fleet.turns import turns
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
-from private_registry.controller.world import World, by_registry, is_linux
+from private_registry.controller.world import World, is_linux, list_entries
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
-from private_registry.trust.entry import LABELS as ENTRY_LABELS
 
 Object = dict[str, Any]
 
@@ -55,16 +54,24 @@ class Fleet:
         self.authority = pki.Authority(cert_pem, key_pem)
 
     async def reconcile(self, _: str) -> Next:
-        watched = (self._world.nodes, self._world.node_trusts, self._world.registries, self._world.deployments)
+        world = self._world
+        watched: list[dict[str, Any]] = [
+            world.nodes,
+            world.node_trusts,
+            world.registries,
+            world.deployments,
+            world.published,
+        ]
         known = [set(each) for each in watched]
         nodes = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE)).items}
         node_trusts = {obj["metadata"]["name"]: obj for obj in (await self._kube.list(kinds.NODE_TRUST)).items}
         # Before the registries: one that came and was published in between is not missed then.
-        entries = await self._published()
+        entries = await list_entries(self._kube, self._settings.agents_namespace)
         listing = (await self._kube.list(kinds.PRIVATE_REGISTRY)).items
         registries = {names.key(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in listing}
         # A watch that had to begin anew tells nothing of what went meanwhile.
-        for objects, before, live in zip(watched, known, (nodes, node_trusts, registries, registries), strict=True):
+        found = (nodes, node_trusts, registries, registries, entries)
+        for objects, before, live in zip(watched, known, found, strict=True):
             for key in before - live.keys():
                 objects.pop(key, None)
         selectors = selected_labels(registries.values())
@@ -100,12 +107,6 @@ class Fleet:
             metrics.WRITES.labels("merge", "NodeTrust").inc()
             # A merge would keep the labels that have left the node.
             await self._kube.replace({**live, "spec": desired["spec"]})
-
-    async def _published(self) -> dict[str, Object]:
-        """The trust entries that there are, by registry."""
-        labels = ",".join(f"{key}={value}" for key, value in ENTRY_LABELS.items())
-        listing = await self._kube.list(kinds.CONFIG_MAP, self._settings.agents_namespace, labels=labels)
-        return by_registry(listing.items)
 
     async def _complete(self, entries: Mapping[str, Object], registries: Mapping[str, Object]) -> bool:
         """Entries of registries that are gone go; the marker comes when every entry that nodes know is back.

@@ -48,11 +48,11 @@ def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> Regi
     return _status(registry, found, tuple(conditions), now)
 
 
-def spec_invalid(registry: PrivateRegistry, message: str, now: datetime) -> RegistryStatus:
-    """The status of an object that this operator cannot read; what runs for it goes on running."""
+def refused(registry: PrivateRegistry, reason: Reason, message: str, now: datetime) -> RegistryStatus:
+    """The status of an object for which nothing is done; what runs for it goes on running."""
     said = [
-        _condition(Type.READY, "False", Reason.SPEC_INVALID, message),
-        _condition(Type.STALLED, "True", Reason.SPEC_INVALID, message),
+        _condition(Type.READY, "False", reason, message),
+        _condition(Type.STALLED, "True", reason, message),
     ]
     kept = [each for each in registry.status.conditions if each.type not in (Type.READY, Type.STALLED)]
     conditions = merge([*said, *kept], registry.status.conditions, generation=registry.generation, now=_text(now))

@@ -24,7 +24,7 @@ from private_registry.controller.registries.drift import drifted, fingerprint, i
 from private_registry.controller.registries.observe import Observed, observe
 from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan, plan_deletion
 from private_registry.controller.settings import Settings
-from private_registry.controller.world import OURS, World, by_registry, is_true
+from private_registry.controller.world import OURS, World, deployments_by_registry, is_true, key_of_entry, names_in
 from private_registry.distribution import RegistryError
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, ConflictError, Kube
@@ -88,10 +88,18 @@ class RegistryLoop:
             registry = parse({**body, "spec": {}})
             if registry.deleting:
                 return await self._delete(registry, body)
-            await self._say(registry, body, summary.spec_invalid(registry, str(error), _now()))
+            await self._say(registry, body, summary.refused(registry, Reason.SPEC_INVALID, str(error), _now()))
             return Next()
         if registry.deleting:
             return await self._delete(registry, body)
+        most = self._settings.registries_per_namespace
+        if tenancy.is_one_too_many(registry, self._world, most):
+            text = (
+                f"the namespace {registry.namespace} has {most} older registries, and may have no more: delete one, "
+                "or have the administrator raise --registries-per-namespace; it is looked at again within a minute"
+            )
+            await self._say(registry, body, summary.refused(registry, Reason.TOO_MANY_REGISTRIES, text, _now()))
+            return Next()
         if names.FINALIZER not in registry.finalizers:
             body = await self._set_finalizers(body, [*registry.finalizers, names.FINALIZER])
         return await self._converge(registry, body)
@@ -176,10 +184,19 @@ class RegistryLoop:
         return seen, planned, tuple(refused)
 
     async def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
-        seen = await self._written(registry, seen, write)
+        after = await self._written(registry, seen, write)
         if _object(write)["metadata"]["name"] == names.pull_secret(registry.name):
             self._source_changed(registry.key)
-        return seen
+        if _object(write)["metadata"]["namespace"] == self._settings.agents_namespace:
+            self._note_published(registry, after)
+        return after
+
+    def _note_published(self, registry: PrivateRegistry, seen: Observed) -> None:
+        """Others may ask for the same names before a watch tells that nodes have them."""
+        self._world.published.pop(registry.key, None)
+        entry = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+        if entry and key_of_entry(entry):
+            self._world.published[registry.key] = names_in(entry)
 
     async def _written(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
         match write:
@@ -227,7 +244,7 @@ class RegistryLoop:
             if obj["metadata"]["annotations"][names.ROLLED_OUT_FOR] == "upgrade":
                 # A watch may be behind, and tell of the time before somebody else's turn began.
                 listing = await self._kube.list(kinds.DEPLOYMENT, labels=OURS)
-                self._world.deployments = by_registry(listing.items)
+                self._world.deployments = deployments_by_registry(listing.items)
                 if blocker := tenancy.upgrade_blocker(registry, self._world):
                     raise ConflictError(409, "UpgradeQueued", f"the rollout of {blocker.key} came first")
             after = await self._kube.apply(obj, live)

@@ -1,7 +1,8 @@
-"""What registries owe each other: hosts, claims and turns that only one can have. Pure.
+"""What registries owe each other: hosts, claims, turns and room in their namespace, of which each has its own. Pure.
 
-The older object wins, so that nobody loses what he has to a newcomer. Creation is told in seconds: of two made in the
-same one, that which has a Deployment already was first; while neither has, their names decide.
+What nodes are told already stays with whoever has it. Else the older object wins, so that nobody loses to a newcomer.
+Creation is told in seconds: of two made in the same one, that which has a Deployment already was first; while neither
+has, their names decide.
 """
 
 from collections.abc import Mapping
@@ -18,15 +19,30 @@ Object = dict[str, Any]
 
 
 def taken_hosts(registry: PrivateRegistry, world: World) -> Mapping[str, str]:
-    """The names in additional hosts of older registries, with the key of the registry that has each.
+    """The names of other registries that this one may not have, each with the key of the registry that has it.
 
-    Without port: a node that resolves names has one address for each, and the last to come would get it.
+    Without port: a node that resolves names has one address for each, and the last to come would get it. Who has a
+    name in his published entry keeps it, or an older registry could ask for the names of all younger ones.
     """
+    own = world.published.get(registry.key, frozenset())
+    older = _older(registry, world)
+    wanted = [host.partition(":")[0] for host in registry.spec.node_trust.additional_hosts]
     taken: dict[str, str] = {}
-    for key in _older(registry, world):
-        for host in (_spec(world, key).get("nodeTrust") or {}).get("additionalHosts") or []:
-            taken.setdefault(host.partition(":")[0], key)
+    for key in [*older, *(world.registries.keys() - {registry.key, *older})] if wanted else ():
+        has = world.published.get(key, frozenset())
+        asks = _hosts(_spec(world, key))
+        for name in wanted:
+            if (name in has and name not in own) or ((name in has) == (name in own) and name in asks and key in older):
+                taken.setdefault(name, key)
     return taken
+
+
+def is_one_too_many(registry: PrivateRegistry, world: World, most: int) -> bool:
+    """Whether a namespace has so many registries that are older; one that nodes were told of has its place for good."""
+    if registry.was_published or registry.key in world.published:
+        return False
+    beside = f"{registry.namespace}/"
+    return sum(key.startswith(beside) for key in _older(registry, world)) >= most
 
 
 def claim_user(registry: PrivateRegistry, world: World) -> str:
@@ -42,15 +58,34 @@ def claim_user(registry: PrivateRegistry, world: World) -> str:
 def upgrade_blocker(registry: PrivateRegistry, world: World) -> Blocker | None:
     """Another registry that an upgrade of the operator is rolling, or has failed to roll.
 
-    One whose pod has become unavailable since is its own affair: it would hold up every renewal of a certificate.
+    What only looks like the Deployment of one holds up nobody. One whose pod has become unavailable since is its own
+    affair: it would hold up every renewal of a certificate.
     """
     for key, deployment in sorted(world.deployments.items()):
         annotations = deployment["metadata"].get("annotations") or {}
-        if key != registry.key and annotations.get(names.ROLLED_OUT_FOR) == "upgrade" and not has_arrived(deployment):
+        if key == registry.key or not is_of_registry(deployment, key, world):
+            continue
+        if annotations.get(names.ROLLED_OUT_FOR) == "upgrade" and not has_arrived(deployment):
             problem = diagnosis.of_deployment(deployment) or diagnosis.of_progress(deployment)
             stalled = is_true(world.registries.get(key, {}), "Stalled")
             return Blocker(key, failing=problem is not None or stalled)
     return None
+
+
+def is_of_registry(deployment: Object, key: str, world: World) -> bool:
+    """Whether this is the Deployment that was made for the registry of this key, and not one with its labels alone."""
+    metadata, owner = deployment["metadata"], world.registries.get(key)
+    labels = metadata.get("labels") or {}
+    return owner is not None and (metadata["name"], labels.get(names.REGISTRY_UID)) == (
+        owner["metadata"]["name"],
+        owner["metadata"]["uid"],
+    )
+
+
+def _hosts(spec: Object) -> frozenset[str]:
+    """Names in additional hosts, without port."""
+    hosts = (spec.get("nodeTrust") or {}).get("additionalHosts") or []
+    return frozenset(host.partition(":")[0] for host in hosts)
 
 
 def _older(registry: PrivateRegistry, world: World) -> list[str]:

@@ -42,19 +42,28 @@ _number = itertools.count(1)
 class Cluster:
     """What a test does as the user of a namespace, and what it sees there."""
 
-    def __init__(self, control_plane: ControlPlane, kube: Kube, operator: Operator, directory: Path) -> None:
-        """Nothing is created yet."""
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        kube: Kube,
+        operator: Operator,
+        directory: Path,
+        *,
+        namespace: str = "",
+        agents: Agents | None = None,
+    ) -> None:
+        """Nothing is created yet. `agents`: those of another namespace's Cluster, for one that is beside it."""
         self.control_plane = control_plane
         self.kube = kube
         self.operator = operator
-        self.namespace = f"team-{next(_number)}"
+        self.namespace = namespace or f"team-{next(_number)}"
         mirror = Mirror(kube)
         self.proxy = Proxy(mirror, self.namespace)
         self.provisioner = Provisioner(mirror, kube, self.namespace, directory / "volumes")
         self.kubelet = Kubelet(mirror, kube, self.provisioner, self.proxy, self.namespace, directory)
-        self.agents = Agents(mirror, kube, names.AGENTS_NAMESPACE)
+        self.agents = agents or Agents(mirror, kube, names.AGENTS_NAMESPACE)
         self._mirror = mirror
-        self._parts = (mirror, self.proxy, self.provisioner, self.kubelet, self.agents)
+        self._parts = (mirror, self.proxy, self.provisioner, self.kubelet, *(() if agents else (self.agents,)))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
