@@ -17,6 +17,8 @@ PROBE_REPOSITORY = "privateregistry/probe"
 """A repository that nobody has; nothing is ever pushed to it."""
 ABSENT_DIGEST = f"sha256:{0:064x}"
 """A digest that no content has."""
+ABSENT_TAG = "absent"
+"""A tag that nothing of that repository has."""
 
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -80,7 +82,16 @@ class Registry:
 
     async def deletion_enabled(self) -> bool:
         """Whether manifests can be deleted, found by deleting one that cannot exist. Raises RegistryError."""
-        async with self._ask("DELETE", f"/v2/{PROBE_REPOSITORY}/manifests/{ABSENT_DIGEST}") as response:
+        return await self._deletes(ABSENT_DIGEST)
+
+    async def tag_deletion_enabled(self) -> bool:
+        """Whether tags can be deleted, in the same way: of some versions they can be while manifests cannot
+        (CVE-2026-41888). Raises RegistryError.
+        """
+        return await self._deletes(ABSENT_TAG)
+
+    async def _deletes(self, reference: str) -> bool:
+        async with self._ask("DELETE", f"/v2/{PROBE_REPOSITORY}/manifests/{reference}") as response:
             if response.status not in {404, 405}:
                 raise RegistryError(_unexpected(response), response.status)
             return response.status == 404

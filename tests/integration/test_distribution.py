@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,7 @@ import pytest
 from private_registry import pki
 from private_registry.distribution import Registry, RegistryError
 from private_registry.registry.image_proof import image_proof_pod
-from tests.certificates import a_certificate
+from tests.certificates import a_certificate, a_key, an_authority
 from tests.cluster import versions
 from tests.cluster.processes.process import NotReadyError, free_port, program
 from tests.integration.pushing import client, push_manifest
@@ -24,6 +25,7 @@ from tests.integration.registry_pod import RegistryPod
 from tests.registries import a_registry
 from tests.waiting import aeventually
 
+WEAK = "ALL:@SECLEVEL=0"
 PLAIN = {"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}
 
 
@@ -61,9 +63,11 @@ class TestTheConfiguration:
     async def test_deletion_is_what_the_spec_says(self, plain: RegistryPod, tmp_path: Path) -> None:
         """Whether deletion is on is read off the registry itself, and holds for digests and for tags."""
         assert await plain.http.deletion_enabled() is True
+        assert await plain.http.tag_deletion_enabled() is True
 
         with RegistryPod(a_registry({**PLAIN, "storage": {"deleteEnabled": False}}), tmp_path / "keeps") as keeps:
             assert await keeps.http.deletion_enabled() is False
+            assert await keeps.http.tag_deletion_enabled() is False
             async with client(keeps.http) as session:
                 digest = await push_manifest(session, "app", "v1")
                 async with session.delete("/v2/app/manifests/v1", raise_for_status=False) as answer:
@@ -72,6 +76,15 @@ class TestTheConfiguration:
                 await keeps.http.delete_manifest("app", digest)
             assert refused.value.status == 405
             assert await keeps.http.tags("app") == ["v1"]
+
+    async def test_a_catalog_request_is_bounded(self, plain: RegistryPod) -> None:
+        """Whoever asks for a billion names at once gets none, and the registry does not set memory aside for them."""
+        before = resident(plain)
+        async with client(plain.http) as session:
+            for wanted in ("1000000000", "-1", "9" * 30):
+                async with session.get(f"/v2/_catalog?n={wanted}", raise_for_status=False) as answer:
+                    assert answer.status == 400, wanted
+        assert resident(plain) < before + 64 * 2**20
 
     async def test_it_names_no_host_in_its_answers(self, plain: RegistryPod) -> None:
         """A push through any of its names, a port-forward or a gateway goes on where it began."""
@@ -168,6 +181,11 @@ class TestTheConfiguration:
         assert "github.com/distribution/distribution/v3 v3.1.1" in done.stdout
 
 
+def resident(pod: RegistryPod) -> int:
+    """Bytes of memory that a registry's program has."""
+    return int(Path(f"/proc/{pod.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def _patch(session: aiohttp.ClientSession, location: str, data: AsyncIterator[bytes]) -> int:
     # The registry asks for the data: when the first is asked for, the request has begun.
     async with session.patch(location, data=data, expect100=True) as answer:
@@ -245,10 +263,29 @@ class TestTls:
         assert not answer.yes
         assert "SSL" in answer.message
 
-    def test_old_protocols_are_refused(self, secured: RegistryPod) -> None:
+    async def test_a_ca_that_has_expired_vouches_for_nothing(self, tmp_path: Path) -> None:
+        """Whoever still trusts a CA of which the time is over refuses what its key has signed, as he does a certificate
+        of which it is.
+        """
+        now, key = datetime.now(UTC), a_key()
+        over = pki.create_authority(key, serial=1, now=now - pki.AUTHORITY_LIFE - timedelta(days=1))
+        good = a_certificate(["127.0.0.1"], pki.create_authority(key, serial=2, now=now))
+        old = a_certificate(
+            ["127.0.0.1"], an_authority(now - pki.LEAF_LIFE), now=now - pki.LEAF_LIFE - timedelta(days=1)
+        )
+        for made, trusted in ((good, over.cert_pem), (old, old.ca_pem)):
+            with RegistryPod(a_registry(), tmp_path / ("good" if made is good else "old"), certificate=made) as pod:
+                answer = await replace(pod.http, ca_bundle=trusted).serves()
+                assert not answer.yes
+                assert "certificate has expired" in answer.message
+                if made is good:
+                    assert (await pod.http.serves()).yes
+
+    @pytest.mark.parametrize("protocol", ["tls1", "tls1_1"])
+    def test_old_protocols_are_refused(self, secured: RegistryPod, protocol: str) -> None:
         """Nothing older than TLS 1.2 is spoken."""
         done = subprocess.run(
-            ["openssl", "s_client", "-connect", f"127.0.0.1:{secured.port}", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{secured.port}", f"-{protocol}", "-cipher", WEAK],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ Status = Literal["True", "False", "Unknown"]
 
 
 class Type(StrEnum):
-    """The conditions of a PrivateRegistry. Reconciling and Stalled are there only while True (kstatus)."""
+    """The conditions of a PrivateRegistry. Reconciling, Stalled (kstatus) and Outdated are there only while True."""
 
     READY = "Ready"
     AVAILABLE = "Available"
@@ -23,6 +23,8 @@ class Type(StrEnum):
     NODES_TRUSTED = "NodesTrusted"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    OUTDATED = "Outdated"
+    """A warning: nothing else depends on it."""
 
 
 class Reason(StrEnum):
@@ -82,6 +84,9 @@ class Reason(StrEnum):
     NODES_NOT_TRUSTED = "NodesNotTrusted"
     AGENT_NOT_READY = "AgentNotReady"
     NO_AGENT = "NoAgent"
+    # versions with known holes
+    REGISTRY_OUTDATED = "RegistryOutdated"
+    RUNTIME_OUTDATED = "RuntimeOutdated"
 
 
 class Condition(BaseModel):

@@ -1,6 +1,6 @@
 """The status of a registry in a given situation: plan, verdicts on nodes and summary, put together as the loop does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from private_registry.api.conditions import Condition, Reason, Type, find
@@ -35,6 +35,7 @@ def status_of(
     problems: tuple[Problem, ...] = (),
     before: RegistryStatus | None = None,
     generation: int = 1,
+    outdated: Sequence[tuple[Reason, str]] = (),
     **known: Any,
 ) -> RegistryStatus:
     """The status of a registry that serves and that every node trusts, but for what is said.
@@ -57,7 +58,8 @@ def status_of(
     )
     judged = judge(registry.key, entry_hash, registry.spec.node_trust.node_selector, world, NOW)
     answer = Answer(yes=True) if serves else DOWN
-    return summary.summarise(registry, Findings(seen, planned, (*problems, *planned.problems), answer, judged), NOW)
+    found = Findings(seen, planned, (*problems, *planned.problems), answer, judged, outdated)
+    return summary.summarise(registry, found, NOW)
 
 
 def condition(status: RegistryStatus, kind: Type) -> Condition:

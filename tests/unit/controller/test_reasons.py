@@ -13,6 +13,7 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import RegistryStatus
 from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
+from private_registry.controller.health.versions import outdated
 from private_registry.controller.registries.plan import Blocker
 from private_registry.trust import reasons as trust_reasons
 from tests.unit.controller.builders import (
@@ -92,6 +93,8 @@ def told(reason: Reason, concern: Concern = Concern.REGISTRY) -> RegistryStatus:
     return status_of(problems=(Problem(reason, "it says no", concern),))
 
 
+OLD_CONTAINERD = {"name": "containerd", "version": "1.6.20"}
+
 SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.READY: status_of,
     Reason.SERVING: status_of,
@@ -139,6 +142,8 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.TOO_MANY_NAMESPACES: lambda: told(Reason.TOO_MANY_NAMESPACES, Concern.COPIES),
     Reason.NODES_NOT_TRUSTED: lambda: status_of(rows={"worker": {"trusted": False, "reason": "Unreachable"}}),
     Reason.AGENT_NOT_READY: lambda: status_of(agents=(an_agent_pod(ready=False),)),
+    Reason.REGISTRY_OUTDATED: lambda: status_of(outdated=outdated(["registry:3.1.0"], {})),
+    Reason.RUNTIME_OUTDATED: lambda: status_of(outdated=outdated([], {"worker": [OLD_CONTAINERD]})),
     Reason.NO_AGENT: lambda: status_of(nodes=(a_node(),), agents=()),
 }
 

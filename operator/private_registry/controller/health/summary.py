@@ -4,6 +4,7 @@ Nothing is claimed here that was not observed: Available says that /v2/ answered
 the runtimes answered.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,6 +32,8 @@ class Findings:
     """Of the plan, and of the writes that the API server refused."""
     serves: Answer
     nodes: Nodes
+    outdated: Sequence[tuple[Reason, str]] = ()
+    """What runs and has known holes."""
 
 
 def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> RegistryStatus:
@@ -45,6 +48,9 @@ def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> Regi
     if problems:
         first = problems[0]
         conditions.append(_condition(Type.STALLED, "True", first.reason, "; ".join(each.message for each in problems)))
+    if found.outdated:
+        reason, message = found.outdated[0][0], "; ".join(text for _, text in found.outdated)
+        conditions.append(_condition(Type.OUTDATED, "True", reason, message))
     return _status(registry, found, tuple(conditions), now)
 
 

@@ -14,8 +14,8 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
 from private_registry.controller import events, metrics
 from private_registry.controller.engine import Next
-from private_registry.controller.health import rollout, summary
-from private_registry.controller.health.nodes import judge, lagging, listing
+from private_registry.controller.health import rollout, summary, versions
+from private_registry.controller.health.nodes import Nodes, judge, lagging, listing
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries import probe, tenancy
@@ -125,7 +125,7 @@ class RegistryLoop:
         entry_hash = summary.published_hash(registry, seen)
         selector = registry.spec.node_trust.node_selector
         nodes = judge(registry.key, entry_hash, selector, self._world, _now())
-        found = Findings(seen, planned, problems, served.answer, nodes)
+        found = Findings(seen, planned, problems, served.answer, nodes, self._outdated(seen, nodes))
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
         waits = list[float]()
         if problems:
@@ -141,6 +141,14 @@ class RegistryLoop:
         elif not served.as_planned:
             waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
+
+    def _outdated(self, seen: Observed, nodes: Nodes) -> list[tuple[Reason, str]]:
+        pods = [pod for pod in rollout.registry_pods(seen.pods) if rollout.is_ready(pod)]
+        images = [container["image"] for pod in pods for container in pod["spec"]["containers"]]
+        trusts = {each.node: self._world.node_trusts.get(each.node) or {} for each in nodes.verdicts}
+        return versions.outdated(
+            images, {name: (each.get("status") or {}).get("runtimes") or () for name, each in trusts.items()}
+        )
 
     async def _accepted(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> frozenset[str]:
         """User names of the credentials that others are to be told of, once every pod knows them."""

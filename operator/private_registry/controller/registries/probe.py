@@ -83,6 +83,14 @@ async def properties(registry: PrivateRegistry, seen: Observed, plan: Plan) -> t
                 "REGISTRY_STORAGE_DELETE_ENABLED?",
             )
         )
+    elif not wanted and await target.tag_deletion_enabled():
+        problems.append(
+            Problem(
+                Reason.DELETE_NOT_AS_ASKED,
+                "spec.storage.deleteEnabled is false, but the registry deletes tags all the same (CVE-2026-41888): "
+                "give it an image of distribution 3.1.1 or newer",
+            )
+        )
     if not (written := await target.writable()).yes:
         problems.append(
             Problem(
