@@ -99,6 +99,13 @@ class Operator:
         except NotReadyError:
             return False
 
+    def shows(self) -> dict[str, bytes]:
+        """Its log, its arguments and its environment. Raises NotReadyError when it does not run."""
+        if not self._process:
+            raise NotReadyError("the operator was not started")
+        process = Path(f"/proc/{self._process.pid}")
+        return {"log": self.log.read_bytes()} | {part: (process / part).read_bytes() for part in ("cmdline", "environ")}
+
     def is_alive(self) -> bool:
         return self._get("/healthz") == 200
 
