@@ -47,6 +47,7 @@ OF_SECURITY = (
     *("tests/contract/test_manifests.py", "tests/contract/test_rights.py", "tests/unit/test_pki.py"),
     *("tests/integration/admission", "tests/integration/test_distribution_credentials.py"),
     *("tests/integration/operator/test_tenants.py", "tests/integration/operator/test_churn.py"),
+    *("tests/integration/operator/test_secrecy.py", "tests/contract/test_threats.py"),
 )
 """What somebody with bad intentions may write, and where he is stopped."""
 
