@@ -213,11 +213,11 @@ def _counts(node: Object) -> object:
 
 def _turn(deployment: Object | None) -> object:
     """What of a registry's Deployment others wait for while the operator's upgrade is rolled through them."""
-    if deployment is None or deployment["metadata"].get("annotations", {}).get(names.ROLLED_OUT_FOR) != "upgrade":
+    annotations = (deployment or {}).get("metadata", {}).get("annotations") or {}
+    if deployment is None or annotations.get(names.ROLLED_OUT_FOR) != "upgrade":
         return None
-    return has_arrived(deployment), [
-        (each["type"], each["status"], each.get("reason")) for each in deployment["status"].get("conditions") or []
-    ]
+    conditions = (deployment.get("status") or {}).get("conditions") or []
+    return has_arrived(deployment), [(each["type"], each["status"], each.get("reason")) for each in conditions]
 
 
 def _rows(node_trust: Object | None) -> Mapping[str, object]:

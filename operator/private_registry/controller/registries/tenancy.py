@@ -24,11 +24,13 @@ def taken_hosts(registry: PrivateRegistry, world: World) -> Mapping[str, str]:
     Without port: a node that resolves names has one address for each, and the last to come would get it. Who has a
     name in his published entry keeps it, or an older registry could ask for the names of all younger ones.
     """
+    wanted = [host.partition(":")[0] for host in registry.spec.node_trust.additional_hosts]
+    if not wanted:
+        return {}
     own = world.published.get(registry.key, frozenset())
     older = _older(registry, world)
-    wanted = [host.partition(":")[0] for host in registry.spec.node_trust.additional_hosts]
     taken: dict[str, str] = {}
-    for key in [*older, *(world.registries.keys() - {registry.key, *older})] if wanted else ():
+    for key in [*older, *sorted(world.registries.keys() - {registry.key, *older})]:
         has = world.published.get(key, frozenset())
         asks = _hosts(_spec(world, key))
         for name in wanted:
