@@ -22,7 +22,7 @@ def a_certificate(
     authority: pki.Authority | None = None,
     *,
     now: datetime | None = None,
-    life: timedelta = pki.LEAF_LIFE,
+    life: timedelta | None = None,
 ) -> pki.Certificate:
     """A certificate for `hosts`, by default of a CA of its own that begins its life now."""
     now = now or datetime.now(UTC)

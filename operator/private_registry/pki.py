@@ -110,11 +110,11 @@ def issue(
     serial: int,
     now: datetime,
     hosts: Sequence[str],
-    life: timedelta = LEAF_LIFE,
+    life: timedelta | None = None,
 ) -> Certificate:
     """Sign a server certificate for `hosts` (DNS names and addresses, without port), for at most as long as the CA.
 
-    Raises CertificateError when the authority cannot be read.
+    `life` is LEAF_LIFE unless it is given. Raises CertificateError when the authority cannot be read.
     """
     signer = _first(authority.cert_pem, "the CA's certificate")
     signer_key = _load_key(authority.key_pem, "the CA's key")
@@ -122,7 +122,7 @@ def issue(
         raise CertificateError("the CA's key does not belong to the CA's certificate")
     public = key.public_key()
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Private Registry")])
-    end = min(now + life, signer.not_valid_after_utc)
+    end = min(now + (life or LEAF_LIFE), signer.not_valid_after_utc)
     identifier = x509.SubjectKeyIdentifier.from_public_key(signer_key.public_key())
     certificate = (
         _builder(subject, signer.subject, public, serial=serial, now=now, end=end)
@@ -137,11 +137,20 @@ def issue(
     return Certificate(_pem(certificate), _key_pem(key), authority.cert_pem)
 
 
-def needs_renewal(cert_pem: str, now: datetime) -> bool:
-    """Whether two thirds of the certificate's life are over. Raises CertificateError when there is none to read."""
-    certificate = _first(cert_pem, "the certificate")
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= begin + (end - begin) * 2 / 3
+def renewal_time(cert_pem: str) -> datetime:
+    """When two thirds of the life of a certificate of ours are over, counted from the moment it was made.
+
+    Raises CertificateError when there is none to read.
+    """
+    return _after(_first(cert_pem, "the certificate"), 2 / 3)
+
+
+def succession_time(authority: Authority) -> datetime:
+    """When four fifths of the CA's life are over: what is left are two lives of a certificate, by the usual lives.
+
+    Raises CertificateError when the CA cannot be read.
+    """
+    return _after(_first(authority.cert_pem, "the CA's certificate"), 4 / 5)
 
 
 def covers(cert_pem: str, hosts: Iterable[str]) -> bool:
@@ -192,6 +201,12 @@ def parse_pair(cert_pem: str, key_pem: str, ca_pem: str, *, hosts: Sequence[str]
         not_after=leaf.not_valid_after_utc,
         fingerprint=fingerprint(cert_pem),
     )
+
+
+def _after(certificate: x509.Certificate, part: float) -> datetime:
+    """When this part of its life is over. It begins when it was made, and not when it is valid from."""
+    made = certificate.not_valid_before_utc + _CLOCK_SKEW
+    return made + (certificate.not_valid_after_utc - made) * part
 
 
 def _builder(

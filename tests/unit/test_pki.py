@@ -86,7 +86,18 @@ class TestTheOperatorsOwn:
     def test_it_is_renewed_after_two_thirds_of_its_life(self, days: int, due: bool) -> None:
         """A year's certificate is renewed with four months to spare."""
         certificate = a_certificate(HOSTS, now=NOW)
-        assert pki.needs_renewal(certificate.cert_pem, NOW + timedelta(days=days)) is due
+        assert (NOW + timedelta(days=days) >= pki.renewal_time(certificate.cert_pem)) is due
+
+    def test_a_life_begins_when_the_certificate_is_made(self) -> None:
+        """And not with the hour before, for which slow clocks believe it: a short one would be renewed for ever."""
+        certificate = a_certificate(HOSTS, now=NOW, life=timedelta(minutes=2))
+        assert pki.renewal_time(certificate.cert_pem) == NOW + timedelta(seconds=80)
+
+    def test_a_ca_has_a_successor_long_before_its_end(self) -> None:
+        """What is left of its life then is enough for any certificate that it has signed."""
+        due = pki.succession_time(an_authority(NOW))
+        assert due == NOW + pki.AUTHORITY_LIFE * 4 / 5
+        assert NOW + pki.AUTHORITY_LIFE - due >= pki.LEAF_LIFE
 
     def test_no_certificate_outlives_its_ca(self) -> None:
         """Near the end of a CA's life its certificates are shorter, never longer."""

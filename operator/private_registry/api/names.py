@@ -32,6 +32,8 @@ INSTANCE: Final = "app.kubernetes.io/instance"
 COMPONENT: Final = "app.kubernetes.io/component"
 AGENTS: Final = ("agent", "managing-agent")
 """Values of COMPONENT: an agent, and one that may configure its node's containerd."""
+OPERATOR_LABELS: Final = {PART_OF: MANAGER, MANAGED_BY: MANAGER}
+"""Labels of what belongs to the operator and to no registry."""
 REGISTRY_UID: Final = f"{GROUP}/registry-uid"
 """Label of every child: the uid of the PrivateRegistry it belongs to. Without it an object is not ours."""
 REGISTRY_NAMESPACE: Final = f"{GROUP}/registry-namespace"
@@ -52,12 +54,20 @@ CERTIFICATE: Final = f"{GROUP}/certificate"
 
 ROTATE: Final = f"{GROUP}/rotate-credentials"
 """Annotation of a PrivateRegistry: with another value than before, the generated credential is replaced."""
+ROTATE_CA: Final = f"{GROUP}/rotate-ca"
+"""Annotation of the Secret with the cluster's CA: with another value than before, the CA is replaced."""
 ROTATED_FOR: Final = f"{GROUP}/rotated-for"
-"""Annotation of a htpasswd Secret: the value that was last seen to."""
+"""Annotation of a htpasswd Secret, and of the CA's: the value that was last seen to."""
 PULL_ROTATED_FOR: Final = f"{GROUP}/pull-rotated-for"
 """As ROTATED_FOR, of the credential that only pulls."""
 LEAVING: Final = f"{GROUP}/leaving"
 """Annotation of a htpasswd Secret: user names that were replaced, and until when they are still good (JSON)."""
+
+SINCE: Final = f"{GROUP}/since"
+"""Annotation of a trust entry: when it became what it is, if that was after it was created."""
+AS_GOOD: Final = f"{GROUP}/as-good"
+"""Annotation of a trust entry: hash of the one before, which differs in its CAs only, a `/`, and the fingerprint of the
+certificate that nodes of either of them believe."""
 
 RUNTIME_CONFIG: Final = f"{GROUP}/runtime-config"
 MANAGE: Final = "manage"

@@ -1,5 +1,7 @@
 """Events for people: one when something turns, none while it stays. kopf posts them."""
 
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, cast
 
 import kopf
@@ -10,14 +12,33 @@ from private_registry.api.registry import RegistryStatus
 _REPORTED = (Type.READY, Type.STALLED)
 
 
+class _Post:
+    """The way to kopf's queue of events, which it shows to nobody but its handlers."""
+
+    def __init__(self) -> None:
+        self.context: Context | None = None
+        self.waiting: list[partial[None]] = []
+
+
+_post = _Post()
+
+
+def heard() -> None:
+    """A handler of kopf's is running: from now on events can be posted from anywhere."""
+    _post.context = copy_context()
+    while _post.waiting:
+        _post.context.run(_post.waiting.pop(0))
+
+
 def post(body: dict[str, Any], *, reason: str, message: str, warning: bool = False) -> None:
-    """Say something about an object, once."""
-    kopf.event(
-        kopf.Body(cast("kopf.RawBody", body)),
-        type="Warning" if warning else "Normal",
-        reason=reason,
-        message=message[:1024],
-    )
+    """Say something about an object, once; before any handler has run, as soon as one does."""
+    kind = "Warning" if warning else "Normal"
+    about = kopf.Body(cast("kopf.RawBody", body))
+    say = partial(kopf.event, about, type=kind, reason=reason, message=message[:1024])
+    if _post.context:
+        _post.context.run(say)
+    else:
+        _post.waiting.append(say)
 
 
 def post_transitions(body: dict[str, Any], old: RegistryStatus, new: RegistryStatus) -> None:

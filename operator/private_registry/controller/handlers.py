@@ -10,6 +10,7 @@ import kopf
 
 from private_registry.api import names
 from private_registry.api.conditions import Type
+from private_registry.controller import events
 from private_registry.controller.copies import shares
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet
@@ -242,6 +243,7 @@ def register(watches: Watches, credentials: Credentials) -> kopf.OperatorRegistr
 
     def watch(kind: Kind, handle: Callable[[Object, str | None], None]) -> None:
         async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+            events.heard()
             handle(dict(event["object"]), event["type"])
 
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"watch-{kind.plural}")(on_event)

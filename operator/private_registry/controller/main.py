@@ -103,17 +103,16 @@ async def _lead(
 ) -> None:
     """Reconcile while the Lease is held."""
     world = await look(kube, settings.agents_namespace)
-    fleet = Fleet(kube, world, settings, CHANCE)
+    fleet = Fleet(kube, world, settings, CHANCE, lambda: registries.wake_all(world.keys()))
     await fleet.prepare()
     fleet_engine, copies = Engine("fleet", fleet.reconcile), Engine("copies", CopiesLoop(kube, world).reconcile)
-    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authority, copies.wake)
+    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authorities, copies.wake)
     registries = Engine("registry", loop.reconcile)
     watches = handlers.Watches(world, registries, fleet_engine, copies, settings)
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)
     async def started(**_: object) -> None:
-        # Here, because the engines' tasks inherit kopf's context from this one, and post events through it.
         fleet_engine.wake(fleet_room.KEY)
         status.ready = True
 

@@ -55,11 +55,10 @@ class World:
 
 async def look(kube: Kube, agents_namespace: str) -> World:
     """The world as it is: nobody's host, claim or turn is given away because a watch has not told of it yet."""
-    registries, nodes, node_trusts, namespaces, pods, deployments, entries = await asyncio.gather(
-        kube.list(kinds.PRIVATE_REGISTRY),
-        kube.list(kinds.NODE),
-        kube.list(kinds.NODE_TRUST),
-        kube.list(kinds.NAMESPACE),
+    registries, nodes, node_trusts, namespaces = await asyncio.gather(
+        *(kube.list(kind) for kind in (kinds.PRIVATE_REGISTRY, kinds.NODE, kinds.NODE_TRUST, kinds.NAMESPACE))
+    )
+    pods, deployments, entries = await asyncio.gather(
         kube.list(kinds.POD, agents_namespace, labels=f"{OURS},{names.COMPONENT} in ({','.join(names.AGENTS)})"),
         kube.list(kinds.DEPLOYMENT, labels=OURS),
         list_entries(kube, agents_namespace),

@@ -1,14 +1,25 @@
 """What the operator publishes of a registry: from its spec, its addresses and its certificate to a trust entry."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
 from private_registry.api import hosts, names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
-from private_registry.trust.entry import CERTIFICATE, KEY, LABELS, LIMIT, Entry, EntryInvalidError
+from private_registry.trust.entry import (
+    CERTIFICATE,
+    KEY,
+    LABELS,
+    LIMIT,
+    Entry,
+    EntryInvalidError,
+    data_of,
+    hash_of,
+    parse,
+)
 
 
 @dataclass(frozen=True)
@@ -69,15 +80,11 @@ def build(
         addresses=tuple(str(ip_address(address)) for address in cluster_ips),
         port=registry.pull_port,
         scheme="https" if tls else "http",
-        ca_bundle="".join(f"{block}\n" for block in CERTIFICATE.findall(ca_bundle)) if tls else "",
+        ca_bundle=joined(ca_bundle) if tls else "",
         server_name=server_name if tls else "",
         node_selector=registry.spec.node_trust.node_selector,
     )
-    if len(entry.canonical()) > LIMIT:
-        raise EntryInvalidError(
-            f"the trust entry has {len(entry.canonical())} bytes, more than {LIMIT}: shorten the CA bundle"
-        )
-    return Built(entry, tuple(refusals))
+    return Built(_limited(entry), tuple(refusals))
 
 
 def _refusal(
@@ -102,8 +109,43 @@ def _refusal(
     return None
 
 
-def config_map(entry: Entry, registry: PrivateRegistry, namespace: str) -> dict[str, Any]:
-    """The object that carries the entry into the agents' namespace."""
+def extended(entry: Entry, ca_bundle: str) -> Entry:
+    """An entry with further CAs, whoever it speaks of. Raises EntryInvalidError when that makes it too long."""
+    return _limited(replace(entry, ca_bundle=joined(entry.ca_bundle, ca_bundle)))
+
+
+def joined(*bundles: str) -> str:
+    """Every certificate of these PEM texts once, in order."""
+    return "".join(f"{block}\n" for block in dict.fromkeys(block for each in bundles for block in blocks(each)))
+
+
+def blocks(bundle: str) -> list[str]:
+    """The certificates of a PEM text, as they stand there."""
+    return CERTIFICATE.findall(bundle)
+
+
+def _limited(entry: Entry) -> Entry:
+    if len(entry.canonical()) > LIMIT:
+        raise EntryInvalidError(
+            f"the trust entry has {len(entry.canonical())} bytes, more than {LIMIT}: shorten the CA bundle"
+        )
+    return entry
+
+
+def config_map(
+    entry: Entry,
+    registry: PrivateRegistry,
+    namespace: str,
+    *,
+    live: Mapping[str, Any] | None = None,
+    serves_with: str = "",
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """The object that carries the entry into the agents' namespace.
+
+    `live` is the one that it follows, `serves_with` the fingerprint of the certificate that is served.
+    """
+    annotations = _history(entry, live, serves_with, now) if live and now else {}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -117,6 +159,31 @@ def config_map(entry: Entry, registry: PrivateRegistry, namespace: str) -> dict[
                 names.REGISTRY_NAMESPACE: registry.namespace,
                 names.REGISTRY_UID: registry.uid,
             },
+            **({"annotations": annotations} if annotations else {}),
         },
         "data": {KEY: entry.canonical()},
     }
+
+
+def _history(entry: Entry, live: Mapping[str, Any], serves_with: str, now: datetime) -> dict[str, str]:
+    """What is to be known of the time before an entry."""
+    before = data_of(live)
+    if before == entry.canonical():
+        said = live["metadata"].get("annotations") or {}
+        return {key: said[key] for key in (names.SINCE, names.AS_GOOD) if key in said}
+    history = {names.SINCE: now.isoformat(timespec="seconds")}
+    try:
+        told = parse(live)
+    except EntryInvalidError:
+        return history
+    old, new = set(blocks(told.ca_bundle)), set(blocks(entry.ca_bundle))
+    if replace(told, ca_bundle="") == replace(entry, ca_bundle="") and (old <= new or new <= old) and serves_with:
+        history[names.AS_GOOD] = f"{hash_of(before)}/{serves_with}"
+    return history
+
+
+def as_good(config_map: Mapping[str, Any] | None, serves_with: str) -> str:
+    """Hash of the earlier entry by which nodes believe this certificate just as well; empty: there is none."""
+    said = ((config_map or {}).get("metadata", {}).get("annotations") or {}).get(names.AS_GOOD, "")
+    entry_hash, _, fingerprint = said.partition("/")
+    return entry_hash if fingerprint == serves_with else ""

@@ -17,8 +17,8 @@ from private_registry import pki
 from private_registry.api import names
 from private_registry.api.hosts import Rules
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, parse
+from private_registry.controller.facts import Facts
 from private_registry.controller.registries.certificate import Chance
-from private_registry.controller.registries.plan import Facts
 from private_registry.controller.settings import Settings
 from private_registry.controller.world import World
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
@@ -118,9 +118,14 @@ def a_claim(phase: str = "Bound", *, name: str = "team-data", storage_class: str
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec, "status": status}
 
 
-def a_brought_secret(name: str = "brought", *, hosts: tuple[str, ...] = ("team.registries.svc", ADDRESS)) -> Object:
+def a_brought_secret(
+    name: str = "brought",
+    *,
+    hosts: tuple[str, ...] = ("team.registries.svc", ADDRESS),
+    authority: pki.Authority = AUTHORITY,
+) -> Object:
     """What a user brings who has a certificate for these names and addresses."""
-    pair = a_certificate(hosts, AUTHORITY, now=NOW)
+    pair = a_certificate(hosts, authority, now=NOW)
     parts = {"tls.crt": pair.cert_pem, "tls.key": pair.key_pem, "ca.crt": pair.ca_pem}
     return {
         "apiVersion": "v1",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from private_registry.controller.facts import Facts
 from private_registry.controller.registries.plan import (
     Create,
-    Facts,
     Plan,
     plan,
 )

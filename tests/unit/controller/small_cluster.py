@@ -14,12 +14,14 @@ from typing import Any
 
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
+from private_registry.controller.facts import Facts
 from private_registry.controller.health import rollout, summary
+from private_registry.controller.health.confirmation import Confirmation
 from private_registry.controller.health.nodes import Nodes
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries.drift import is_ours
 from private_registry.controller.registries.observe import Observed, configurations
-from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan
+from private_registry.controller.registries.plan import Apply, Create, Delete, Plan, Write, plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
 from tests.unit.controller.builders import ADDRESS, NOW, a_registry, facts
@@ -65,7 +67,8 @@ class SmallCluster:
     def reconcile(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
         """One reconcile, as the registry loop does it."""
         registry = registry.model_copy(update={"status": self.status})
-        known = replace(known or facts(), followed=summary.published_hash(registry, self.observe(registry)))
+        published = summary.published_hash(registry, self.observe(registry))
+        known = replace(known or facts(), followed=published, confirmation=Confirmation(published))
         seen, planned = self._write_all(registry, self.observe(registry), replace(known, serves=False))
         serves = planned.rollout.state == "complete"
         if serves and known.serves:
@@ -181,6 +184,8 @@ class SmallCluster:
             obj.pop("status", None)
             for field in SERVER_OWNED:
                 obj["metadata"].pop(field, None)
+            if names.registry_of_entry(obj["metadata"]["name"]):  # which tells of its history
+                obj["metadata"].pop("annotations")
         return bare
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from private_registry.api import names
-from private_registry.controller.fleet.loop import _ca_secret, _was_published, node_trust, selected_labels
+from private_registry.controller.fleet.authorities import Authorities
+from private_registry.controller.fleet.loop import _was_published, node_trust, selected_labels
+from private_registry.controller.fleet.succession import ca_secret
 from tests.unit.controller.builders import AUTHORITY, a_body, a_node
 
 Object = dict[str, Any]
@@ -58,7 +60,7 @@ def test_agents_undo_nothing_before_each_entry_that_they_know_is_back(registry: 
 
 def test_the_ca_is_kept_in_a_secret_from_which_it_is_read_back() -> None:
     """In the operator's own namespace, in the form that other tools know."""
-    secret = _ca_secret(AUTHORITY, "private-registry-system")
+    secret = ca_secret(Authorities(AUTHORITY), "private-registry-system")
     assert secret["metadata"]["namespace"] == "private-registry-system"
     assert secret["type"] == "kubernetes.io/tls"
     read = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from private_registry.api import names
+from private_registry.controller.facts import Blocker, Facts
 from private_registry.controller.registries.observe import Observed
 from private_registry.controller.registries.plan import (
     Apply,
-    Blocker,
     Create,
     Delete,
-    Facts,
     plan,
 )
 from tests.unit.controller.builders import (

@@ -11,10 +11,10 @@ import pytest
 from private_registry.api import conditions, names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import RegistryStatus
+from private_registry.controller.facts import Blocker
 from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.versions import outdated
-from private_registry.controller.registries.plan import Blocker
 from private_registry.trust import reasons as trust_reasons
 from tests.unit.controller.builders import (
     CREATING,

@@ -8,8 +8,8 @@ import pytest
 from private_registry.api import names
 from private_registry.api.conditions import Reason, Type
 from private_registry.api.registry import RegistryStatus
+from private_registry.controller.facts import Blocker
 from private_registry.controller.health.problem import Concern, Problem
-from private_registry.controller.registries.plan import Blocker
 from private_registry.trust.entry import data_of, hash_of
 from tests.unit.controller.builders import (
     ADDRESS,

@@ -7,7 +7,7 @@ import pytest
 
 from private_registry.api import names
 from private_registry.api.registry import RegistryStatus
-from private_registry.controller.registries.plan import Blocker
+from private_registry.controller.facts import Blocker
 from private_registry.controller.registries.tenancy import claim_user, is_one_too_many, taken_hosts, upgrade_blocker
 from private_registry.controller.world import World
 from tests.unit.controller.builders import a_body, a_condition, a_deployment, a_registry

@@ -2,18 +2,19 @@
 their status) and of the marker without which agents undo nothing; and it takes startup taints from nodes.
 """
 
-import base64
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from private_registry import pki
 from private_registry.api import names
 from private_registry.controller import metrics
 from private_registry.controller.engine import Next
 from private_registry.controller.fleet import taints
+from private_registry.controller.fleet.authorities import Authorities
+from private_registry.controller.fleet.succession import Succession
 from private_registry.controller.fleet.turns import turns
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
@@ -26,32 +27,31 @@ Object = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 KEY: Final = "fleet"
-CA_SECRET: Final = "private-registry-ca"  # noqa: S105
-
-_OPERATOR_LABELS: Final = {names.PART_OF: names.MANAGER, names.MANAGED_BY: names.MANAGER}
+BUSY: Final = 5.0
+"""Seconds until a rotation of the CA is looked at again: no watch tells when time or somebody's pods let it go on."""
 
 
 class Fleet:
     """Reconciles the one key KEY."""
 
-    def __init__(self, kube: Kube, world: World, settings: Settings, chance: Chance) -> None:
+    def __init__(
+        self, kube: Kube, world: World, settings: Settings, chance: Chance, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is called when registries have another CA to go by."""
         self._kube = kube
         self._world = world
         self._settings = settings
-        self._chance = chance
-        self.authority: pki.Authority | None = None
-        """The cluster's CA, once it has been made or read."""
+        self._changed = changed
+        self._succession = Succession(kube, settings, chance)
+
+    @property
+    def authorities(self) -> Authorities | None:
+        """The cluster's CA, once it has been made or read, with the one before or after it during a rotation."""
+        return self._succession.authorities
 
     async def prepare(self) -> None:
         """Read the CA, or make it: nothing else can begin without it."""
-        live = await self._kube.get(kinds.SECRET, self._settings.namespace, CA_SECRET)
-        if live is None:
-            made = pki.create_authority(self._chance.key(), serial=self._chance.serial(), now=datetime.now(UTC))
-            live = await self._create(_ca_secret(made, self._settings.namespace))
-            logger.info("made the cluster's CA", extra={"secret": f"{self._settings.namespace}/{CA_SECRET}"})
-        data = live["data"]
-        cert_pem, key_pem = (base64.b64decode(data[key]).decode() for key in ("tls.crt", "tls.key"))
-        self.authority = pki.Authority(cert_pem, key_pem)
+        await self._succession.look()
 
     async def reconcile(self, _: str) -> Next:
         world = self._world
@@ -79,10 +79,14 @@ class Fleet:
         for name in sorted(nodes, key=lambda name: bool(given.get(name))):  # one turn ends before the next begins
             if is_linux(nodes[name]):
                 await self._node_trust(nodes[name], node_trusts.get(name), selectors, given.get(name, ""))
+        fresh = replace(self._world, registries=registries, nodes=nodes, node_trusts=node_trusts)
         if await self._complete(entries, registries) and self._settings.startup_taint:
-            fresh = replace(self._world, registries=registries, nodes=nodes, node_trusts=node_trusts)
             await self._let_start(fresh, entries, self._settings.startup_taint)
-        return Next()
+        known_before = self.authorities
+        after = await self._succession.step(fresh, entries)
+        if after != known_before:
+            self._changed()
+        return Next(after=BUSY if after.upcoming or after.previous else math.inf)
 
     async def _let_start(self, world: World, entries: Mapping[str, Object], key: str) -> None:
         """Take the startup taint of this key from nodes that have nothing more to wait for."""
@@ -128,7 +132,7 @@ class Fleet:
                 {
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
-                    "metadata": {"name": names.COMPLETE, "namespace": namespace, "labels": dict(_OPERATOR_LABELS)},
+                    "metadata": {"name": names.COMPLETE, "namespace": namespace, "labels": dict(names.OPERATOR_LABELS)},
                 }
             )
         return True
@@ -153,7 +157,7 @@ def node_trust(node: Object, selectors: frozenset[str], turn: str = "") -> Objec
     return {
         "apiVersion": names.API_VERSION,
         "kind": kinds.NODE_TRUST.kind,
-        "metadata": {"name": metadata["name"], "labels": dict(_OPERATOR_LABELS), "ownerReferences": [owner]},
+        "metadata": {"name": metadata["name"], "labels": dict(names.OPERATOR_LABELS), "ownerReferences": [owner]},
         "spec": {
             "nodeLabels": {key: labels[key] for key in sorted(selectors) if key in labels},
             **({"restartTurn": turn} if turn else {}),
@@ -169,14 +173,3 @@ def _was_published(registry: Object) -> bool:
         and (spec.get("nodeTrust") or {}).get("enabled", True)
         and not registry["metadata"].get("deletionTimestamp")
     )
-
-
-def _ca_secret(authority: pki.Authority, namespace: str) -> Object:
-    parts = {"tls.crt": authority.cert_pem, "tls.key": authority.key_pem}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": CA_SECRET, "namespace": namespace, "labels": dict(_OPERATOR_LABELS)},
-        "type": "kubernetes.io/tls",
-        "data": {key: base64.b64encode(pem.encode()).decode() for key, pem in parts.items()},
-    }

@@ -48,20 +48,27 @@ class Nodes:
         return tuple(verdict for verdict in self.verdicts if verdict.state != "trusted")
 
 
-def judge(key: str, entry_hash: str, selector: Mapping[str, str], world: World, now: datetime) -> Nodes:
-    """How the nodes that the selector matches stand to the registry `key`, whose published entry has this hash."""
+def judge(
+    key: str, entry_hash: str, selector: Mapping[str, str], world: World, now: datetime, *, as_good: str = ""
+) -> Nodes:
+    """How the nodes that the selector matches stand to the registry `key`, whose published entry has this hash.
+
+    `as_good` is the hash of an earlier entry: who trusts that one trusts what is served.
+    """
     agents = world.agent_ready()
     verdicts, waits = [], []
     for name, node in sorted(world.nodes.items()):
         labels = node["metadata"].get("labels") or {}
         if not (is_linux(node) and is_true(node, "Ready") and all(labels.get(k) == v for k, v in selector.items())):
             continue
-        row = _row(world.node_trusts.get(name), key)
+        row = row_of(world.node_trusts.get(name), key)
         created = parse_time(node["metadata"].get("creationTimestamp"))
         age = (now - created).total_seconds() if created else YOUNG
         if age < YOUNG and not (row and row.get("trusted")):
             waits.append(YOUNG - age)
             continue
+        if as_good and row and row.get("trusted") and row.get("entryHash") == as_good:
+            row = {**row, "entryHash": entry_hash}
         verdicts.append(_verdict(name, row, entry_hash, agents.get(name)))
     return Nodes(tuple(verdicts), len(waits), min(waits, default=None))
 
@@ -81,7 +88,8 @@ def _verdict(node: str, row: Object | None, entry_hash: str, agent_ready: bool |
     return NodeVerdict(node, "untrusted", row.get("reason", ""), row.get("message", ""))
 
 
-def _row(node_trust: Object | None, key: str) -> Object | None:
+def row_of(node_trust: Object | None, key: str) -> Object | None:
+    """What a node says of the registry `key`."""
     rows = ((node_trust or {}).get("status") or {}).get("registries") or []
     return next((row for row in rows if row.get("registry") == key), None)
 
@@ -89,7 +97,7 @@ def _row(node_trust: Object | None, key: str) -> Object | None:
 def lagging(key: str, entry_hash: str, world: World) -> list[str]:
     """The nodes that go by an earlier entry of the registry, as far as their agents are there to tell."""
     agents = world.agent_ready()
-    rows = {node: _row(each, key) for node, each in sorted(world.node_trusts.items()) if agents.get(node)}
+    rows = {node: row_of(each, key) for node, each in sorted(world.node_trusts.items()) if agents.get(node)}
     return [node for node, row in rows.items() if row and not _goes_by(row, entry_hash)]
 
 
@@ -101,4 +109,4 @@ def _goes_by(row: Object, entry_hash: str) -> bool:
 
 def listing(key: str, node_trusts: Iterable[Object]) -> list[str]:
     """The nodes on which something of the registry may still be: those whose NodeTrust lists it."""
-    return [each["metadata"]["name"] for each in node_trusts if _row(each, key)]
+    return [each["metadata"]["name"] for each in node_trusts if row_of(each, key)]

@@ -21,6 +21,8 @@ Object = dict[str, Any]
 PATIENCE = 60.0
 """Seconds that a pod on another node than the last one's has to start before the image is proven there."""
 
+_ENDED = ("Succeeded", "Failed")
+
 State = Literal["absent", "complete", "progressing", "failing"]
 
 
@@ -97,6 +99,20 @@ def is_complete(deployment: Object) -> bool:
         and status.get("replicas", 0) == replicas
         and status.get("availableReplicas", 0) == replicas
     )
+
+
+def serves_only(deployment: Object | None, pods: tuple[Object, ...], fingerprint: str) -> bool:
+    """Whether no pod serves, or is about to, with another certificate than that of this fingerprint."""
+    if deployment is None:
+        return True
+    made = (deployment["spec"]["template"], *registry_pods(pods))
+    return is_complete(deployment) and all(was_started_with(each, fingerprint) for each in made)
+
+
+def was_started_with(pod: Object, fingerprint: str) -> bool:
+    """Whether a pod, unless it has ended, was made for the certificate of this fingerprint."""
+    annotations = pod["metadata"].get("annotations") or {}
+    return annotations.get(names.CERTIFICATE) == fingerprint or (pod.get("status") or {}).get("phase") in _ENDED
 
 
 def has_arrived(deployment: Object) -> bool:

@@ -6,7 +6,7 @@ Chance and time are arguments: a key is made once, kept in its Secret and read b
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from private_registry.api.conditions import Reason
 from private_registry.api.hosts import InvalidHostError, Rules, parse_host
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health.problem import Problem
+from private_registry.trust import publish
 
 Object = dict[str, Any]
 
@@ -43,11 +44,57 @@ class Serving:
     server_name: str = ""
     """The name to verify when the certificate names no address of the Service; empty: it names them all."""
     covers: Callable[[str], bool] = lambda _: True
+    held_back: bool = False
+    """Whether another one is ready, and waits for those who are to believe it."""
+    renewal: datetime | None = None
+    """When the operator makes another one; None: that is its owner's affair."""
 
     @property
     def anchors(self) -> str:
         """What the operator itself verifies against: the very certificate, so that no older one passes for it."""
         return pki.leaf(self.certificate.cert_pem)
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The way from one certificate to the next, on which every client believes whatever it may meet.
+
+    Nodes have the CA of the next certificate before it is there to be served, and the CAs of those before until no pod
+    serves them any more.
+    """
+
+    before: Serving | None
+    """What the registry serves with, as far as it can; None: nothing that anybody would believe."""
+    told: str | None
+    """The CAs that nodes are told of; None: they are told nothing."""
+    confirmed: bool
+    """Whether the nodes have what they are told, and people have had time to."""
+    rolled_out: Callable[[str], bool] = lambda _: True
+    """Whether every pod serves the certificate of this fingerprint."""
+
+    def admits(self, ca_bundle: str) -> bool:
+        """Whether a certificate of these CAs may be served now."""
+        if self.before is None or self.told is None:
+            return True
+        new = set(publish.blocks(ca_bundle)) - set(publish.blocks(self.before.ca_bundle))
+        return not new or (self.confirmed and new <= set(publish.blocks(self.told)))
+
+    def overlapping(self, serving: Serving) -> Serving:
+        """What is to be served, with the CAs of whatever still is."""
+        if self.rolled_out(serving.fingerprint):
+            return serving
+        before = self.before.ca_bundle if self.before else ""
+        return replace(serving, ca_bundle=publish.joined(before, self.told or "", serving.ca_bundle))
+
+    def next(self, ca_bundle: str, known: str, make: Callable[[], Serving]) -> Serving:
+        """What is to be served now: what `make` gives, of these CAs, once that may be; until then what is served.
+
+        `known`: the CAs that everybody is to be told of in any case.
+        """
+        if self.before is None or self.admits(ca_bundle):
+            return self.overlapping(make())
+        before = self.overlapping(self.before)
+        return replace(before, ca_bundle=publish.joined(before.ca_bundle, known), held_back=True)
 
 
 def managed(
@@ -59,17 +106,18 @@ def managed(
     chance: Chance,
 ) -> Serving:
     """The certificate of the operator's CA: the one in the Secret while it will do, a new one otherwise."""
-    certificate = _read(live) if live else None
+    certificate = read_certificate(live) if live else None
     if certificate is None or not _will_do(certificate, authority, hosts, now):
         certificate = pki.issue(authority, chance.key(), serial=chance.serial(), now=now, hosts=hosts)
-    return Serving(certificate, pki.fingerprint(certificate.cert_pem), ca_bundle)
+    renewal = pki.renewal_time(certificate.cert_pem)
+    return Serving(certificate, pki.fingerprint(certificate.cert_pem), ca_bundle, renewal=renewal)
 
 
 def _will_do(certificate: pki.Certificate, authority: pki.Authority, hosts: tuple[str, ...], now: datetime) -> bool:
     try:
         # The Secret may have been edited: what it holds has to be able to serve, not only to look like ours.
         pki.parse_pair(certificate.cert_pem, certificate.key_pem, authority.cert_pem, hosts=hosts, now=now)
-        return pki.covers(certificate.cert_pem, hosts) and not pki.needs_renewal(certificate.cert_pem, now)
+        return pki.covers(certificate.cert_pem, hosts) and now < pki.renewal_time(certificate.cert_pem)
     except pki.CertificateError:
         return False
 
@@ -85,7 +133,7 @@ def brought(
             f"spec.tls.secretName: there is no Secret {name} in namespace {registry.namespace}; create it with "
             "tls.crt, tls.key and, for a private CA, ca.crt",
         )
-    certificate = _read(secret)
+    certificate = read_certificate(secret)
     if certificate is None:
         return Problem(
             Reason.CERTIFICATE_INVALID,
@@ -96,7 +144,7 @@ def brought(
 
 def kept(live: Object | None, hosts: tuple[str, ...], addresses: tuple[str, ...], now: datetime) -> Serving | None:
     """The certificate that the registry serves with already; None when there is none that will do."""
-    certificate = _read(live) if live else None
+    certificate = read_certificate(live) if live else None
     if certificate is None:
         return None
     checked = _checked(certificate, "", hosts, addresses, now)
@@ -133,7 +181,8 @@ def host_names(registry: PrivateRegistry, rules: Rules) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *in_pods, *further]))
 
 
-def _read(secret: Object) -> pki.Certificate | None:
+def read_certificate(secret: Object) -> pki.Certificate | None:
+    """The certificate in a Secret, unread; None where there is none that is text."""
     data = secret.get("data") or {}
     try:
         parts = [

@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from private_registry import pki
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
 from private_registry.controller import events, metrics
 from private_registry.controller.engine import Next
-from private_registry.controller.health import rollout, summary, versions
+from private_registry.controller.facts import Facts
+from private_registry.controller.fleet.authorities import Authorities
+from private_registry.controller.health import confirmation, rollout, summary, versions
+from private_registry.controller.health.confirmation import Confirmation
 from private_registry.controller.health.nodes import Nodes, judge, lagging, listing
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
@@ -22,13 +24,15 @@ from private_registry.controller.registries import probe, tenancy
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.registries.drift import drifted, fingerprint, is_left_behind
 from private_registry.controller.registries.observe import Observed, observe
-from private_registry.controller.registries.plan import Apply, Create, Delete, Facts, Plan, Write, plan, plan_deletion
+from private_registry.controller.registries.plan import Apply, Create, Delete, Plan, Write, plan, plan_deletion
 from private_registry.controller.settings import Settings
 from private_registry.controller.world import OURS, World, deployments_by_registry, is_true, key_of_entry, names_in
 from private_registry.distribution import RegistryError
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, ConflictError, Kube
 from private_registry.kube.kinds import PRIVATE_REGISTRY
+from private_registry.trust import publish
+from private_registry.trust.entry import EntryInvalidError
 
 Object = dict[str, Any]
 
@@ -58,7 +62,7 @@ class RegistryLoop:
         world: World,
         settings: Settings,
         chance: Chance,
-        authority: Callable[[], pki.Authority | None],
+        authorities: Callable[[], Authorities | None],
         source_changed: Callable[[str], None],
     ) -> None:
         """`source_changed` is called with the key of a registry whose pull secret was written: nothing watches it."""
@@ -66,7 +70,7 @@ class RegistryLoop:
         self._world = world
         self._settings = settings
         self._chance = chance
-        self._authority = authority
+        self._authorities = authorities
         self._source_changed = source_changed
         self._upgrade = asyncio.Lock()
         self._rewritten: dict[str, tuple[str, str]] = {}
@@ -108,7 +112,8 @@ class RegistryLoop:
         seen = await observe(self._kube, registry, self._settings.agents_namespace)
         published = summary.published_hash(registry, seen)
         followed = "" if lagging(registry.key, published, self._world) else published
-        facts = replace(self._facts(registry), followed=followed)
+        confirmed = self._confirmation(registry, seen)
+        facts = replace(self._facts(registry), followed=followed, confirmation=confirmed)
         seen, planned, refused = await self._write_all(registry, seen, facts)
         served = await probe.serves(registry, seen, planned)
         facts = replace(facts, serves=served.as_planned, accepted=await self._accepted(registry, seen, planned))
@@ -124,7 +129,9 @@ class RegistryLoop:
         problems = (*refused, *planned.problems, *properties, *of_copies)
         entry_hash = summary.published_hash(registry, seen)
         selector = registry.spec.node_trust.node_selector
-        nodes = judge(registry.key, entry_hash, selector, self._world, _now())
+        nodes = judge(
+            registry.key, entry_hash, selector, self._world, _now(), as_good=_as_good(registry, seen, planned)
+        )
         found = Findings(seen, planned, problems, served.answer, nodes, self._outdated(seen, nodes))
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
         waits = list[float]()
@@ -132,8 +139,9 @@ class RegistryLoop:
             waits.append(AGAIN)
         if unsaid:
             waits.append(GATHER)
-        if nodes.next_look is not None:
-            waits.append(nodes.next_look)
+        waits += [each for each in (nodes.next_look, confirmed.next_look) if each is not None]
+        if planned.serving and planned.serving.renewal:
+            waits.append(max(SOON, (planned.serving.renewal - _now()).total_seconds()))
         if planned.users and planned.users.expires:
             waits.append(max(SOON, (planned.users.expires - _now()).total_seconds()))
         if planned.rollout.state != "complete" or planned.queued_behind or (planned.users and planned.users.awaited):
@@ -141,6 +149,13 @@ class RegistryLoop:
         elif not served.as_planned:
             waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
+
+    def _confirmation(self, registry: PrivateRegistry, seen: Observed) -> Confirmation:
+        published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+        try:
+            return confirmation.of(registry.key, published, self._world, _now()) if published else Confirmation()
+        except EntryInvalidError:
+            return Confirmation()
 
     def _outdated(self, seen: Observed, nodes: Nodes) -> list[tuple[Reason, str]]:
         pods = [pod for pod in rollout.registry_pods(seen.pods) if rollout.is_ready(pod)]
@@ -157,13 +172,14 @@ class RegistryLoop:
         return await probe.accepted(registry, seen, planned)
 
     def _facts(self, registry: PrivateRegistry) -> Facts:
-        authority = self._authority()
+        authorities = self._authorities()
         return Facts(
             settings=self._settings,
             now=_now(),
             chance=self._chance,
-            authority=authority,
-            ca_bundle=authority.cert_pem if authority else "",
+            authority=authorities.current if authorities else None,
+            ca_bundle=authorities.bundle if authorities else "",
+            succession=bool(authorities and authorities.upcoming),
             taken_hosts=tenancy.taken_hosts(registry, self._world),
             claim_user=tenancy.claim_user(registry, self._world),
             upgrade_blocker=tenancy.upgrade_blocker(registry, self._world),
@@ -180,6 +196,7 @@ class RegistryLoop:
             for write in writes:
                 try:
                     seen = await self._write(registry, seen, write)
+                    _tell_of_certificate(registry, write, facts.confirmation)
                 except ConflictError:
                     raise
                 except ApiError as error:
@@ -344,6 +361,22 @@ class RegistryLoop:
         for memory in (self._properties, self._unsaid):
             memory.pop(registry.uid, None)
         return Next(done=True)
+
+
+def _tell_of_certificate(registry: PrivateRegistry, write: Write, confirmation: Confirmation) -> None:
+    """An event when a registry gets another certificate, with the nodes that were not waited for."""
+    name = names.certificate_secret(registry.name)
+    if isinstance(write, Apply) and (write.obj["kind"], write.obj["metadata"]["name"]) == (kinds.SECRET.kind, name):
+        text = f"the next pod serves with another certificate, which is in the Secret {name}"
+        if passed := confirmation.passed:
+            text += f"; {', '.join(passed[:10])} were not ready: their agents hear of it when they are back"
+        events.post(_object_of(registry), reason="CertificateReplaced", message=text, warning=bool(passed))
+
+
+def _as_good(registry: PrivateRegistry, seen: Observed, planned: Plan) -> str:
+    """Hash of an earlier entry by which nodes believe what is served."""
+    published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+    return publish.as_good(published, planned.serving.fingerprint) if planned.serving else ""
 
 
 def _is_refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> bool:

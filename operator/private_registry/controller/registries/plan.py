@@ -5,20 +5,19 @@ new registry makes the Service and a later one the certificate. The loop plans a
 plan is empty. Killed between any two of them, the next start plans from what there is.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from private_registry import pki
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.facts import Blocker, Facts
 from private_registry.controller.health import diagnosis, rollout
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.rollout import Rollout
 from private_registry.controller.registries import certificate, credentials
-from private_registry.controller.registries.certificate import Chance, Serving
+from private_registry.controller.registries.certificate import Serving
 from private_registry.controller.registries.credentials import Users
 from private_registry.controller.registries.drift import drifted, is_left_behind, is_ours, stamped
 from private_registry.controller.registries.observe import (
@@ -31,7 +30,6 @@ from private_registry.controller.registries.observe import (
     mounted_configurations,
 )
 from private_registry.controller.registries.taken import names_taken
-from private_registry.controller.settings import Settings
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.registry.certificates import ca_config_map, certificate_secret
@@ -67,38 +65,6 @@ class Delete:
 
 
 Write = Create | Apply | Delete
-
-
-@dataclass(frozen=True)
-class Blocker:
-    """Another registry whose rollout after an upgrade of the operator is not complete: one at a time."""
-
-    key: str
-    failing: bool
-    """The upgrade stops here until someone has seen to it."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a plan depends on beside the registry and its own objects."""
-
-    settings: Settings
-    now: datetime
-    chance: Chance
-    authority: pki.Authority | None = field(repr=False)
-    """None until the fleet loop has made or read the cluster's CA."""
-    ca_bundle: str = ""
-    serves: bool = False
-    """Whether /v2/ answered through the Service, a moment ago, the way the entry says that it does."""
-    followed: str = ""
-    """Hash of the entry that every node goes by; empty: there is none."""
-    accepted: Collection[str] = ()
-    """User names of the credentials to come that the registry has accepted."""
-    taken_hosts: Mapping[str, str] = field(default_factory=dict)
-    """Further names, without port, of registries that asked for them first, with those registries."""
-    claim_user: str = ""
-    """Another registry that uses the claim this one names."""
-    upgrade_blocker: Blocker | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +118,8 @@ class _Draft:
         self._configuration = ""
         self._queued_behind: Blocker | None = None
         self._storage_usable = True
+        published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+        self._told, self._told_hash = _told(published)
         self._pods_are_as_asked = False
         """Whether the Deployment asks for the very pods that the spec asks for: nothing holds a change of them up."""
         self.waiting = ""
@@ -218,34 +186,54 @@ class _Draft:
             self._problems.append(problem)
 
     def certificate(self, addresses: tuple[str, ...]) -> None:
-        registry, facts = self._registry, self._facts
-        live = self._seen.get(kinds.SECRET, names.certificate_secret(registry.name))
+        registry, seen, facts = self._registry, self._seen, self._facts
+        live = seen.get(kinds.SECRET, names.certificate_secret(registry.name))
         hosts = certificate.host_names(registry, facts.settings.rules)
+        before = certificate.kept(live, hosts, addresses, facts.now)
+        deployment = seen.get(kinds.DEPLOYMENT, registry.name)
+        handover = certificate.Handover(
+            before,
+            told=self._told.ca_bundle if self._told else None,
+            confirmed=facts.confirmation.settled and facts.confirmation.entry_hash == self._told_hash,
+            rolled_out=lambda fingerprint: rollout.serves_only(deployment, seen.pods, fingerprint),
+        )
         match registry.spec.tls.mode:
             case "Disabled":
                 return
             case "Managed":
-                if facts.authority is None:
+                if (authority := facts.authority) is None:
                     self.waiting = "the operator's CA"
                     return
-                public = load_balancer_hosts(self._seen.get(kinds.SERVICE, registry.name))
+                public = load_balancer_hosts(seen.get(kinds.SERVICE, registry.name))
                 every = (*hosts, *addresses, *public, "localhost", "127.0.0.1", "::1")
-                self._serving = certificate.managed(
-                    live, facts.authority, facts.ca_bundle, every, facts.now, facts.chance
-                )
+                known = facts.ca_bundle
+                make = partial(certificate.managed, live, authority, known, every, facts.now, facts.chance)
+                self._serving = handover.next(authority.cert_pem, known, make)
             case "Secret":
-                secret = self._seen.get(kinds.SECRET, registry.spec.tls.secret_name or "")
+                secret = seen.get(kinds.SECRET, registry.spec.tls.secret_name or "")
                 found = certificate.brought(registry, secret, hosts, addresses, facts.now)
                 if isinstance(found, Problem):
                     self._problems.append(found)
-                    self._serving = certificate.kept(live, hosts, addresses, facts.now)
-                else:
-                    self._serving = found
-        if self._serving is not None:
-            self._want(certificate_secret(registry, self._serving.certificate), live)
-            if bundle := self._serving.ca_bundle:
-                name = names.ca_config_map(registry.name)
-                self._want(ca_config_map(registry, bundle), self._seen.get(kinds.CONFIG_MAP, name))
+                    if before is None:
+                        return
+                    found = before
+                self._serving = handover.next(ca := found.ca_bundle, ca, partial(replace, found))
+        self._tell_of_certificate(live)
+
+    def _tell_of_certificate(self, live: Object | None) -> None:
+        """What everybody is to trust, and only then the certificate itself."""
+        if (serving := self._serving) is None:
+            return
+        registry, confirmation = self._registry, self._facts.confirmation
+        if serving.ca_bundle:
+            name = names.ca_config_map(registry.name)
+            self._want(ca_config_map(registry, serving.ca_bundle), self._seen.get(kinds.CONFIG_MAP, name))
+        self._want(certificate_secret(registry, serving.certificate), live)
+        if serving.held_back or self._facts.succession:
+            if confirmation.waited:
+                self.waiting = f"nodes to have the next CA: {', '.join(confirmation.waited[:10])}"
+            elif serving.held_back:
+                self.waiting = "everybody to have heard of the next CA"
 
     def configuration(self) -> None:
         desired = configuration(self._registry)
@@ -322,6 +310,7 @@ class _Draft:
         tls = self._serving
         if registry.certificate_secret and tls is None:
             return
+        entry = None
         try:
             built = publish.build(
                 registry,
@@ -332,6 +321,8 @@ class _Draft:
                 covered=tls.covers if tls and registry.spec.tls.mode == "Secret" else None,
                 taken_hosts=facts.taken_hosts,
             )
+            if tls and self._told and self._told.scheme == "https" and live and is_ours(live, registry.uid):
+                entry = publish.extended(self._told, tls.ca_bundle)  # of a CA to come they are told in any case
         except trust.EntryInvalidError as error:
             self._problems.append(Problem(Reason.HOST_INVALID, f"no node can trust it: {error}", Concern.NODES))
             return
@@ -344,7 +335,11 @@ class _Draft:
         # Nodes are told once the registry serves. One that was published before comes back whatever its registry
         # does: the nodes still have it, and an agent must not take its absence for a deletion.
         if facts.serves or (live is None and registry.was_published):
-            self._want(publish.config_map(built.entry, registry, facts.settings.agents_namespace), live)
+            entry = built.entry
+        if entry is not None:
+            fingerprint, namespace = tls.fingerprint if tls else "", facts.settings.agents_namespace
+            config_map = publish.config_map
+            self._want(config_map(entry, registry, namespace, live=live, serves_with=fingerprint, now=facts.now), live)
 
     def leftovers(self) -> None:
         """What an earlier spec or rollout needed. Nothing goes before the rollout that replaces it is complete."""
@@ -383,6 +378,14 @@ class _Draft:
             self._writes.append(Create(desired))
         elif drifted(desired, live):
             self._writes.append(Apply(desired, live))
+
+
+def _told(published: Object | None) -> tuple[trust.Entry | None, str]:
+    """The entry that nodes have, as far as it can be read, and its hash."""
+    try:
+        return (trust.parse(published), trust.hash_of(trust.data_of(published))) if published else (None, "")
+    except trust.EntryInvalidError:
+        return None, ""
 
 
 def _rollout(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Rollout:

@@ -10,9 +10,9 @@ from typing import Any
 
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.facts import Blocker
 from private_registry.controller.health import diagnosis
 from private_registry.controller.health.rollout import has_arrived
-from private_registry.controller.registries.plan import Blocker
 from private_registry.controller.world import World, is_true
 
 Object = dict[str, Any]

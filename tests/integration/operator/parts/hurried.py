@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from private_registry.__main__ import main
@@ -22,8 +23,9 @@ def hurry(waits: Mapping[str, float]) -> None:
     for path, seconds in waits.items():
         module, _, constant = path.rpartition(".")
         room = importlib.import_module(f"private_registry.{module}")
-        assert isinstance(getattr(room, constant), float), path
-        setattr(room, constant, seconds)
+        before = getattr(room, constant)
+        assert isinstance(before, float | timedelta), path
+        setattr(room, constant, seconds if isinstance(before, float) else timedelta(seconds=seconds))
 
 
 def die_after(writes: int) -> None:

@@ -25,6 +25,7 @@ WAITS: Mapping[str, float] = {
     "controller.health.nodes.YOUNG": 5.0,
     "controller.health.rollout.PATIENCE": 3.0,
     "controller.health.diagnosis.UNSCHEDULED_FOR": 2.0,
+    "controller.health.confirmation.SETTLES": 1.0,
     "controller.registries.loop.LOST_NODE": 6.0,
     "controller.registries.loop.AGAIN": 1.0,
     "controller.registries.loop.BUSY": 1.0,
@@ -87,6 +88,11 @@ class Operator:
         """Have it run, with these constants and no arguments of its own."""
         if not self.is_running() or self._how != ((), waits):
             self.start(waits=waits)
+
+    @property
+    def waits(self) -> Mapping[str, float]:
+        """The constants that it was started with last."""
+        return self._how[1]
 
     def restart(self) -> None:
         """Stop it and start it in the same way."""
