@@ -1,5 +1,6 @@
 """One server process: started, waited for, restarted, ended by its pid."""
 
+import contextlib
 import os
 import random
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tests.cluster.commands import DIE_WITH_PARENT, tail
 from tests.cluster.host import cache_directory
-from tests.waiting import eventually
+from tests.waiting import aeventually, eventually
 
 
 class NotReadyError(Exception):
@@ -101,6 +102,18 @@ class Process:
         except AssertionError as late:
             self.stop()
             raise NotReadyError(f"{late}; the end of {self.log}:\n{tail(self.log)}") from late
+
+    async def drain(self, within: float) -> None:
+        """Tell the server to end and wait for it, so many seconds at most; everything else goes on meanwhile."""
+        if (running := self._running) is None:
+            return
+        running.terminate()
+
+        async def ended() -> bool:
+            return running.poll() is not None
+
+        with contextlib.suppress(AssertionError):
+            await aeventually(ended, within=within, every=0.02, what=f"{self.name} has ended")
 
     def stop(self) -> None:
         """End the server as its administrator would, and when its time is up by force."""

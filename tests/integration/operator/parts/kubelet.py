@@ -136,6 +136,8 @@ class Kubelet:
         except _HasToGoError:
             if uid in self._processes:
                 await self._mirror.until(lambda: self._proxy.knows_to_leave(placed.ip))
+                for process in self._processes[uid]:
+                    await process.drain(15)
         finally:
             for process in self._processes.pop(uid, ()):
                 # Not in a thread: it dies with the one that started it. It takes no second without connections.

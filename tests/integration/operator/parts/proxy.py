@@ -87,7 +87,7 @@ class Proxy:
 
     def _accept(self, address: Address) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = asyncio.create_task(self._forward(reader, writer, self._targets.get(address)))
+            connection = asyncio.create_task(self._forward(reader, writer, address))
             self._connections.add(connection)
 
             def over(_: asyncio.Task[None]) -> None:
@@ -98,11 +98,10 @@ class Proxy:
 
         return accept
 
-    async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address | None
-    ) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address) -> None:
         with contextlib.suppress(OSError), contextlib.closing(writer):
-            if target is None:
+            # Chosen and counted at once: a pod must not be let go in between.
+            if (target := self._targets.get(address)) is None:
                 return
             with self._on_its_way(target) as arrived:
                 pod_reader, pod_writer = await asyncio.open_connection(*target)
