@@ -64,9 +64,10 @@ include tests/cluster/cluster.mk
 include manifests/manifests.mk
 
 .PHONY: soak
-soak: venv ## The long campaigns: 20 rollouts under 2,000 pulls
+soak: venv ## The long campaigns: 20 rollouts under 2,000 pulls; 20 renewals and 3 CA rotations under load (half an hour)
 	$(BIN)/python -m tests.cluster up
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
+	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_rotation.py -k "two_thirds or ca_is_replaced"
 
 .PHONY: bench
 bench: venv ## The figures of the README, on the cluster of make cluster (about 45 minutes): [PART=agent needs none]

@@ -17,8 +17,12 @@ KIND = "application/vnd.oci.image"
 MANIFEST = f"{KIND}.manifest.v1+json"
 
 
-async def push(url: str, repository: str, *, login: tuple[str, str] | None = None) -> None:
-    """Put an image of one layer into the registry at `url`, as `repository:v1`. No certificate is verified.
+async def push(
+    url: str, repository: str, *, login: tuple[str, str] | None = None, ca_bundle: str = "", server_name: str = ""
+) -> None:
+    """Put an image of one layer into the registry at `url`, as `repository:v1`.
+
+    Its certificate is verified where there is a `ca_bundle`, for `server_name` or, without one, the address.
 
     No two repositories have a blob in common: whoever pulls has to fetch it.
     """
@@ -30,8 +34,10 @@ async def push(url: str, repository: str, *, login: tuple[str, str] | None = Non
     config = json.dumps(
         {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
     ).encode()
-    connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())
+    context = ssl.create_default_context(cadata=ca_bundle) if ca_bundle else ssl._create_unverified_context()
+    connector = aiohttp.TCPConnector(ssl=context)
     headers = {"Authorization": aiohttp.encode_basic_auth(*login)} if login else {}
+    name = server_name or None
     async with aiohttp.ClientSession(url, connector=connector, raise_for_status=True, headers=headers) as session:
         blobs = []
         for media_type, blob in (
@@ -40,12 +46,13 @@ async def push(url: str, repository: str, *, login: tuple[str, str] | None = Non
         ):
             digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
             blobs.append({"mediaType": media_type, "digest": digest, "size": len(blob)})
-            async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
+            async with session.post(f"/v2/{repository}/blobs/uploads/", server_hostname=name) as begun:
                 location = begun.headers["Location"]
-            await session.put(location, params={"digest": digest}, data=blob)
+            await session.put(location, params={"digest": digest}, data=blob, server_hostname=name)
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blobs[0], "layers": blobs[1:]}
         typed = {"Content-Type": MANIFEST}
-        await session.put(f"/v2/{repository}/manifests/v1", data=json.dumps(manifest), headers=typed)
+        path = f"/v2/{repository}/manifests/v1"
+        await session.put(path, data=json.dumps(manifest), headers=typed, server_hostname=name)
 
 
 @asynccontextmanager

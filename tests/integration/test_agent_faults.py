@@ -1,7 +1,6 @@
 """A node whose disk fills up or turns read-only: what it trusted it trusts on, it says why, and it heals by itself."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import a_certificate
-from tests.integration.agent_node import NodeContainerd
 from tests.integration.agent_world import Served, World
+from tests.integration.small_disk import read_only, small_node
 from tests.trees import tree
 
 HEALED_WITHIN = 30.0
@@ -19,18 +18,9 @@ HEALED_WITHIN = 30.0
 @pytest.fixture
 def small_world(world: World, tmp_path: Path) -> Iterator[World]:
     """A world whose node has its /etc/containerd on a small file system of its own."""
-    node = NodeContainerd(tmp_path / "small")
-    config = node.config_file.read_bytes()
-    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(node.config_file.parent))
-    node.config_file.write_bytes(config)
-    node.certs_d.mkdir()
-    with node:
+    with small_node(tmp_path) as node:
         world.node = node
         yield world
-
-
-def mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True)
 
 
 @contextlib.contextmanager
@@ -42,13 +32,6 @@ def full(directory: Path) -> Iterator[None]:
             file.write(bytes(4096))
     yield
     filler.unlink()
-
-
-@contextlib.contextmanager
-def read_only(directory: Path) -> Iterator[None]:
-    mount("-o", "remount,ro", str(directory))
-    yield
-    mount("-o", "remount,rw", str(directory))
 
 
 async def still_pulls(world: World, served: Served) -> None:
@@ -91,7 +74,7 @@ async def test_a_disk_that_is_read_only(small_world: World) -> None:
     with world.agent():
         await world.publish(team)
         await world.until_trusted(team)
-        with read_only(world.node.config_file.parent):
+        with read_only(world.node):
             await world.publish(other)
             await world.until(other.key, "FileSystemError", saying="Read-only file system")
             await world.withdraw(team)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from private_registry.api import names
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from tests.cluster.processes import ControlPlane
-from tests.integration.conftest import ROOT, credentials
+from tests.integration.conftest import ROOT, SERVICE_CIDR, credentials
 from tests.integration.operator.elsewhere import Elsewhere
 from tests.integration.operator.parts.cluster import NODES, READY, Cluster, a_node
 from tests.integration.operator.parts.process import ACCOUNT, Operator
@@ -50,6 +51,16 @@ def operator(
     with Operator(control_plane, tmp_path_factory.mktemp("operator")) as operator:
         operator.log_in(token)
         yield operator
+
+
+@pytest.fixture
+def ipv6_services() -> Iterator[None]:
+    """The Services' IPv6 range on loopback, as the other one is by itself."""
+    _, ipv6_range = SERVICE_CIDR.split(",")
+    route = ["local", ipv6_range, "dev", "lo"]
+    subprocess.run(["ip", "-6", "route", "add", *route], check=True)
+    yield
+    subprocess.run(["ip", "-6", "route", "del", *route], check=True)
 
 
 @pytest.fixture
