@@ -269,7 +269,7 @@ class TestTls:
         """
         now, key = datetime.now(UTC), a_key()
         over = pki.create_authority(key, serial=1, now=now - pki.AUTHORITY_LIFE - timedelta(days=1))
-        good = a_certificate(["127.0.0.1"], pki.create_authority(key, serial=2, now=now))
+        good = a_certificate(["127.0.0.1"], pki.create_authority(key, serial=1, now=now))
         old = a_certificate(
             ["127.0.0.1"], an_authority(now - pki.LEAF_LIFE), now=now - pki.LEAF_LIFE - timedelta(days=1)
         )
