@@ -29,14 +29,17 @@ def taken_hosts(registry: PrivateRegistry, world: World) -> Mapping[str, str]:
         return {}
     own = world.published.get(registry.key, frozenset())
     older = _older(registry, world)
-    taken: dict[str, str] = {}
+    held: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for key in [*older, *sorted(world.registries.keys() - {registry.key, *older})]:
         has = world.published.get(key, frozenset())
         asks = _hosts(_spec(world, key))
         for name in wanted:
-            if (name in has and name not in own) or ((name in has) == (name in own) and name in asks and key in older):
-                taken.setdefault(name, key)
-    return taken
+            if name in has and name not in own:
+                held.setdefault(name, key)
+            elif (name in has) == (name in own) and name in asks and key in older:
+                asked.setdefault(name, key)
+    return {**asked, **held}
 
 
 def is_one_too_many(registry: PrivateRegistry, world: World, most: int) -> bool:
