@@ -44,6 +44,11 @@ class World:
         """Of all registries."""
         return tuple(self.registries)
 
+    def runtimes(self, nodes: Iterable[str]) -> dict[str, Iterable[Object]]:
+        """What the agents of these nodes found on them."""
+        statuses = {node: self.node_trusts.get(node, {}).get("status") or {} for node in nodes}
+        return {node: status.get("runtimes") or () for node, status in statuses.items()}
+
     def agent_ready(self) -> dict[str, bool]:
         """Whether the agent's pod is ready, by the name of its node; a node without agent is not in it."""
         ready: dict[str, bool] = defaultdict(bool)

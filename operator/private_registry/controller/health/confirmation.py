@@ -61,9 +61,14 @@ class Confirmation:
         return bool(self.entry_hash) and not self.waited and self.next_look is None
 
 
-def of(key: str, config_map: Object, world: World, now: datetime) -> Confirmation:
-    """How far the published entry of the registry `key` has come. Raises EntryInvalidError for one that is none."""
-    entry, entry_hash = trust.parse(config_map), trust.hash_of(trust.data_of(config_map))
+def of(key: str, config_map: Object | None, world: World, now: datetime) -> Confirmation:
+    """How far the published entry of the registry `key` has come; nowhere where there is none that can be read."""
+    if config_map is None:
+        return Confirmation()
+    try:
+        entry, entry_hash = trust.parse(config_map), trust.hash_of(trust.data_of(config_map))
+    except trust.EntryInvalidError:
+        return Confirmation()
     since = since_of(config_map)
     waited, passed, ends = [], [], [since + timedelta(seconds=SETTLES)] if since else []
     for node, why in _others(key, entry, entry_hash, world, now):

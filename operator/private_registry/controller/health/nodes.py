@@ -44,6 +44,10 @@ class Nodes:
         return sum(verdict.state == "trusted" for verdict in self.verdicts)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(verdict.node for verdict in self.verdicts)
+
+    @property
     def others(self) -> tuple[NodeVerdict, ...]:
         return tuple(verdict for verdict in self.verdicts if verdict.state != "trusted")
 

@@ -137,6 +137,12 @@ def registry_pods(pods: tuple[Object, ...]) -> list[Object]:
     return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(names.COMPONENT) == "registry"]
 
 
+def images(pods: tuple[Object, ...]) -> list[str]:
+    """What those run that serve and are ready."""
+    ready = filter(is_ready, registry_pods(pods))
+    return [container["image"] for pod in ready for container in pod["spec"]["containers"]]
+
+
 def is_ready(pod: Object) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)

@@ -17,7 +17,7 @@ from private_registry.controller.facts import Facts
 from private_registry.controller.fleet.authorities import Authorities
 from private_registry.controller.health import confirmation, rollout, summary, versions
 from private_registry.controller.health.confirmation import Confirmation
-from private_registry.controller.health.nodes import Nodes, judge, lagging, listing
+from private_registry.controller.health.nodes import judge, lagging, listing
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries import probe, tenancy
@@ -32,7 +32,6 @@ from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, ConflictError, Kube
 from private_registry.kube.kinds import PRIVATE_REGISTRY
 from private_registry.trust import publish
-from private_registry.trust.entry import EntryInvalidError
 
 Object = dict[str, Any]
 
@@ -112,7 +111,8 @@ class RegistryLoop:
         seen = await observe(self._kube, registry, self._settings.agents_namespace)
         published = summary.published_hash(registry, seen)
         followed = "" if lagging(registry.key, published, self._world) else published
-        confirmed = self._confirmation(registry, seen)
+        entry = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
+        confirmed = confirmation.of(registry.key, entry, self._world, _now())
         facts = replace(self._facts(registry), followed=followed, confirmation=confirmed)
         seen, planned, refused = await self._write_all(registry, seen, facts)
         served = await probe.serves(registry, seen, planned)
@@ -132,7 +132,8 @@ class RegistryLoop:
         nodes = judge(
             registry.key, entry_hash, selector, self._world, _now(), as_good=_as_good(registry, seen, planned)
         )
-        found = Findings(seen, planned, problems, served.answer, nodes, self._outdated(seen, nodes))
+        outdated = versions.outdated(rollout.images(seen.pods), self._world.runtimes(nodes.names))
+        found = Findings(seen, planned, problems, served.answer, nodes, outdated)
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
         waits = list[float]()
         if problems:
@@ -149,21 +150,6 @@ class RegistryLoop:
         elif not served.as_planned:
             waits.append(SOON if not problems else BUSY)
         return Next(after=min(waits, default=math.inf))
-
-    def _confirmation(self, registry: PrivateRegistry, seen: Observed) -> Confirmation:
-        published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
-        try:
-            return confirmation.of(registry.key, published, self._world, _now()) if published else Confirmation()
-        except EntryInvalidError:
-            return Confirmation()
-
-    def _outdated(self, seen: Observed, nodes: Nodes) -> list[tuple[Reason, str]]:
-        pods = [pod for pod in rollout.registry_pods(seen.pods) if rollout.is_ready(pod)]
-        images = [container["image"] for pod in pods for container in pod["spec"]["containers"]]
-        trusts = {each.node: self._world.node_trusts.get(each.node) or {} for each in nodes.verdicts}
-        return versions.outdated(
-            images, {name: (each.get("status") or {}).get("runtimes") or () for name, each in trusts.items()}
-        )
 
     async def _accepted(self, registry: PrivateRegistry, seen: Observed, planned: Plan) -> frozenset[str]:
         """User names of the credentials that others are to be told of, once every pod knows them."""
