@@ -191,6 +191,16 @@ class TestBrought:
         """RSA, ECDSA and Ed25519 serve."""
         assert parse(self_signed(make())).covers("team.registries.svc")
 
+    @pytest.mark.parametrize("make", [lambda: rsa.generate_private_key(65537, 2048), a_key], ids=["PKCS#1", "SEC1"])
+    def test_keys_in_the_form_that_cert_manager_writes(self, make: Callable[[], IssuerKey]) -> None:
+        """With `encoding: PKCS1`, which is what it does unless it is told otherwise."""
+        key = make()
+        served = self_signed(key)
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        assert text.split(maxsplit=1)[0] == "-----BEGIN"
+        assert "BEGIN PRIVATE KEY" not in text
+        assert parse(pki.Certificate(served.cert_pem, text, served.ca_pem))
+
     def test_the_file_that_openssl_writes(self) -> None:
         """Parameters before an EC key and text before a certificate are no obstacle."""
         certificate = a_certificate(HOSTS, now=NOW)
