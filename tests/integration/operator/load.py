@@ -19,6 +19,8 @@ from tests.integration.operator.parts.cluster import NODES, Cluster
 from tests.integration.pushing import push
 
 IMAGE = "app"
+PATIENCE = 30.0
+"""Seconds that a client waits for an answer, on a machine with other things to do."""
 
 
 class Load:
@@ -65,7 +67,8 @@ class Load:
         while True:
             await self._look_at_disk(node)
             told = self._on_disk[node]
-            registry = Registry(told.addresses[0], told.port, told.scheme, told.ca_bundle, told.server_name)
+            server = (told.addresses[0], told.port, told.scheme, told.ca_bundle, told.server_name)
+            registry = Registry(*server, deadline=PATIENCE)
             try:
                 if await registry.manifest_digest(IMAGE, "v1") is None:
                     self.failures.append(f"{node} finds no image")
