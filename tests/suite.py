@@ -60,7 +60,7 @@ ALONE = ("unshare", "--net", "sh", "-c", _NETWORK, "sh")
 default route that leads nowhere, they collide with nobody's.
 """
 
-OF_THE_OPERATOR = tuple(f"tests/integration/{room}" for room in ("operator", "admission"))
+OF_THE_OPERATOR = "tests/integration/operator"
 OWN_CLUSTER = "tests/e2e/test_runtime_config.py"
 
 CHECK = Stage("check", ("make", "--no-print-directory", "check"))
@@ -68,8 +68,8 @@ UNIT = Stage("unit", (*PYTEST, "tests/unit"))
 PARTS = Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all"))
 CONTRACT = Stage("contract", (*PYTEST, "tests/contract"))
 CLUSTER = Stage("cluster", (sys.executable, "-m", "tests.cluster", "up"))
-OPERATOR = Stage("operator", (*ALONE, *PYTEST, *OF_THE_OPERATOR))
-NODES = Stage("nodes", (*ALONE, *PYTEST, "tests/integration", *(f"--ignore={room}" for room in OF_THE_OPERATOR)))
+OPERATOR = Stage("operator", (*ALONE, *PYTEST, OF_THE_OPERATOR))
+NODES = Stage("nodes", (*ALONE, *PYTEST, "tests/integration", f"--ignore={OF_THE_OPERATOR}"))
 E2E = Stage("e2e", (*PYTEST, "tests/e2e", f"--ignore={OWN_CLUSTER}"))
 OPT_IN = Stage("opt-in", (*PYTEST, OWN_CLUSTER))
 RIGHTS = Stage("rights", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.rights"))
@@ -85,7 +85,7 @@ STEPS: tuple[tuple[tuple[Stage, ...], ...], ...] = (
     ((CHECK,),),
     ((PARTS, CONTRACT),),
     ((UNIT,), (CLUSTER,)),
-    ((E2E,), (OPERATOR, AUDIT, SCAN, SUPPLY, SBOM), (NODES, OPT_IN)),
+    ((E2E,), (OPERATOR,), (NODES, OPT_IN, AUDIT, SCAN, SUPPLY, SBOM)),
     ((RIGHTS,),),
 )
 """Step after step; in a step, lanes side by side; in a lane, stage after stage."""
