@@ -10,15 +10,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 import pytest_asyncio
 
 from private_registry.kube.client import Kube
+from private_registry.registry.credentials import DOCKER_CONFIG, Credential, pull_secret
 from tests.cluster import versions
 from tests.cluster.commands import CommandError
 from tests.cluster.processes import ControlPlane
 from tests.integration.agent_node import cleanup
 from tests.integration.agent_world import TLS_OFF, AgentWorld, Served, local_address
+from tests.integration.container import content as content_of
 from tests.integration.machine import DockerHost
 from tests.trees import tree
 from tests.waiting import aeventually, eventually
@@ -165,6 +168,31 @@ async def test_a_registry_that_asks_for_a_credential(world: DockerWorld) -> None
         status = await world.status()
         assert "Docker Engine on this node pulls with a credential only" in status["message"]
         assert status["summary"] == "1/1"
+        await world.withdraw(team)
+        await world.until_gone(team.key)
+
+
+async def test_a_pull_secret(world: DockerWorld) -> None:
+    """What the operator puts into other namespaces is what Docker pulls with, by every name, if that was asked for."""
+    closed = {"anonymousPull": False, "pullSecret": {"namespaces": ["apps"], "dockerNodes": True}}
+    machine, team = world.node, serve(world, {"auth": {"mode": "Basic", **closed}})
+    credential = Credential("pull", "a password of a test")
+    hashed = bcrypt.hashpw(credential.password.encode(), bcrypt.gensalt(4)).decode()
+    (team.server.config.parent / "htpasswd").write_text(f"{credential.username}:{hashed}\n")
+    secret = content_of(pull_secret(team.registry, credential, hosts(team)))
+    (machine.host_root / "tmp/pull").mkdir()
+    (machine.host_root / "tmp/pull/config.json").write_bytes(secret[DOCKER_CONFIG])
+    images = [f"{host}/busybox:v1" for host in sorted(hosts(team), key=len)]
+    with world.agent():
+        await world.publish(team)
+        await world.until_trusted(team)
+        machine.run("docker", "tag", "busybox:v1", images[0])
+        machine.run("docker", "--config=/tmp/pull", "push", images[0])
+        for image in images:
+            with pytest.raises(CommandError, match=r"no basic auth credentials|authentication required"):
+                machine.run("docker", "pull", image)
+            machine.run("docker", "--config=/tmp/pull", "pull", image)
+            machine.run("docker", "rmi", image)
         await world.withdraw(team)
         await world.until_gone(team.key)
 
