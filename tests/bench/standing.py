@@ -19,7 +19,7 @@ REGISTRIES = 20
 _MUTATING = {"create", "update", "patch", "delete", "deletecollection"}
 _OPERATOR = "system:serviceaccount:private-registry-system:private-registry-operator"
 _AGENT = "system:serviceaccount:private-registry-nodes:private-registry-agent"
-_CHILDREN = 8  # Service, two Secrets, two ConfigMaps, claim, Deployment, trust entry
+_CHILDREN = 10  # Service, four Secrets, two ConfigMaps, claim, Deployment, trust entry
 
 
 async def figures(kube: Kube, cluster: Cluster, idle: float) -> list[Figure]:
