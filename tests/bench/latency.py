@@ -133,7 +133,11 @@ async def create(kube: Kube, namespace: str, name: str) -> None:
             "apiVersion": names.API_VERSION,
             "kind": "PrivateRegistry",
             "metadata": {"name": name, "namespace": namespace},
-            "spec": {"storage": {"size": "1Gi", "reclaimPolicy": "Delete"}},
+            # Twenty of the usual size, of two containers each, are more than two small nodes have room for.
+            "spec": {
+                "storage": {"size": "1Gi", "reclaimPolicy": "Delete"},
+                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            },
         }
     )
 
