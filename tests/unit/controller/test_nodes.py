@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from private_registry.api.conditions import Reason
-from private_registry.controller.health.nodes import Nodes, judge, listing
+from private_registry.controller.health.nodes import Nodes, judge, lagging, listing
 from private_registry.controller.world import World
 from tests.unit.controller.builders import NOW, a_node, a_row, a_world, an_agent_pod
 
@@ -119,3 +119,21 @@ def test_nodes_that_still_list_a_registry() -> None:
     )
     bare: Object = {"metadata": {"name": "c"}}
     assert listing(KEY, [*world.node_trusts.values(), bare]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("row", "lags"),
+    [
+        (a_row(), False),
+        (a_row(entry_hash="older"), True),
+        (a_row(trusted=False, reason="Applying"), True),
+        # The disk is full: what it pulls by is still what the entry before said.
+        (a_row(trusted=False, reason="FileSystemError"), True),
+        (a_row(trusted=False, reason="Unreachable"), False),
+        (a_row(trusted=False, reason="Undoing", entry_hash=""), False),
+    ],
+    ids=lambda value: value["reason"] + value["entryHash"] if isinstance(value, dict) else None,
+)
+def test_a_node_that_still_pulls_by_an_earlier_entry(row: Object, lags: bool) -> None:
+    """A port is not closed before every node has left it, which is a matter of its files."""
+    assert lagging(KEY, "hash", a_world(a_node(), rows={"worker": row})) == (["worker"] if lags else [])

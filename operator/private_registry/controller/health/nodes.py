@@ -16,6 +16,9 @@ from private_registry.trust.reasons import Reason as TrustReason
 
 Object = dict[str, Any]
 
+_AS_BEFORE = (TrustReason.APPLYING, TrustReason.FILE_SYSTEM_ERROR)
+"""What an agent says of an entry as long as its node still has the files of the one before."""
+
 YOUNG = 120.0
 """Seconds that a new node has before a registry waits for it."""
 
@@ -108,7 +111,7 @@ def lagging(key: str, entry_hash: str, world: World) -> list[str]:
 def _goes_by(row: Object, entry_hash: str) -> bool:
     """Whether the node has the files of this entry, or is getting rid of all of them."""
     reason = row["reason"]
-    return bool(reason == TrustReason.UNDOING or (row["entryHash"] == entry_hash and reason != TrustReason.APPLYING))
+    return bool(reason == TrustReason.UNDOING or (row["entryHash"] == entry_hash and reason not in _AS_BEFORE))
 
 
 def listing(key: str, node_trusts: Iterable[Object]) -> list[str]:
