@@ -6,7 +6,7 @@ from private_registry.api.registry import PrivateRegistry, parse
 from private_registry.pki import Certificate
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
-from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.configuration import configuration
 from private_registry.registry.credentials import Credential, Htpasswd, credentials_secret, htpasswd_secret, pull_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
@@ -79,17 +79,14 @@ def a_registry(
 
 def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
     """All objects that the registry may ever be made of."""
-    config_map = configuration(registry)
     image = registry.spec.image or IMAGE
     made = [
         service(registry, pulls=registry.has_pulls),
         claim(registry),
-        config_map,
-        http_secret(registry, "a secret"),
+        configuration(registry, "a secret"),
         deployment(
             registry,
             image=image,
-            configuration_name=config_map["metadata"]["name"],
             certificate_hash=FINGERPRINT if registry.certificate_secret else "",
             strategy="RollingUpdate",
         ),

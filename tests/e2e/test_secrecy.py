@@ -47,10 +47,7 @@ def stalled(registry: LiveRegistry) -> str:
 
 
 def test_no_secret_leaves_the_secrets(place: Place) -> None:
-    """In use, mistaken and replaced: no log, event, status, argument, environment, ConfigMap or file of a node has one.
-
-    What signs uploads is in the environment of the registry's own process, which takes it in no other way.
-    """
+    """In use, mistaken and replaced: no log, event, status, argument, environment, ConfigMap or node file has it."""
     chosen, user, uploads = canary("chosen"), canary("user"), canary("uploads")
     certificate = a_certificate([f"team.{place.namespace}.svc", "localhost"])
     ask = {"tls": {"mode": "Secret", "secretName": "brought"}, "auth": {"users": [{"secretName": "ci"}]}}
@@ -61,7 +58,7 @@ def test_no_secret_leaves_the_secrets(place: Place) -> None:
     registry.wait_ready(nodes=len(place.cluster.nodes), within=240)
     generated = registry.login()
     assert generated
-    change(place, names.http_secret(registry.name), **{"http-secret": uploads})
+    change(place, names.configuration(registry.name), **{"http-secret": uploads})
     change(place, names.credentials_secret(registry.name), username="me", password=chosen)
     registry.replace_pod()
     eventually(
@@ -78,10 +75,10 @@ def test_no_secret_leaves_the_secrets(place: Place) -> None:
     replaced = registry.login()
     assert replaced
 
-    known = [chosen, user, of_key(certificate), generated[1], replaced[1]]
-    assert not sung([*known, uploads], objects(place.kubectl))
-    assert not found(place, _FILES, [*known, uploads])
+    known = [chosen, user, uploads, of_key(certificate), generated[1], replaced[1]]
+    assert not sung(known, objects(place.kubectl))
+    assert not found(place, _FILES, known)
     assert not found(place, _PROCESSES, known)
     # A search that finds nothing at all proves nothing.
-    assert found(place, _PROCESSES, [uploads]), "the registry's own process has what signs uploads"
+    assert found(place, _PROCESSES, ["REGISTRY_STORAGE_DELETE_ENABLED"]), "the registry's process runs there"
     assert found(place, _FILES, [registry.key]), "nodes know the registry"

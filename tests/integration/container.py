@@ -68,16 +68,9 @@ def project(pod: dict[str, Any], root: Path, contents: Content) -> None:
                 aside.rename(file)
 
 
-def environment(container: dict[str, Any], contents: Content) -> dict[str, str]:
-    """The variables of a container, those from a Secret looked up."""
-    variables = {}
-    for each in container.get("env") or []:
-        if "valueFrom" in each:
-            reference = each["valueFrom"]["secretKeyRef"]
-            variables[each["name"]] = contents[reference["name"]][reference["key"]].decode()
-        else:
-            variables[each["name"]] = each["value"]
-    return variables
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    """The variables of a container; none is from a Secret, because who sees the process reads its environment."""
+    return {each["name"]: each["value"] for each in container.get("env") or []}
 
 
 def listening_at(container: dict[str, Any], address: str, *ports: int) -> dict[str, str]:

@@ -35,7 +35,9 @@ async def push(
         {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
     ).encode()
     context = ssl.create_default_context(cadata=ca_bundle) if ca_bundle else ssl._create_unverified_context()
-    connector = aiohttp.TCPConnector(ssl=context)
+    # A connection kept for the next request can be closed by a registry that drains at the moment the request is sent.
+    # Clients that people use try again; this one does not, so that every failure counts.
+    connector = aiohttp.TCPConnector(ssl=context, force_close=True)
     headers = {"Authorization": aiohttp.encode_basic_auth(*login)} if login else {}
     name = server_name or None
     async with aiohttp.ClientSession(url, connector=connector, raise_for_status=True, headers=headers) as session:

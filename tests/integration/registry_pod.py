@@ -16,7 +16,7 @@ from private_registry.api.registry import PrivateRegistry
 from private_registry.distribution import Registry
 from private_registry.pki import Certificate
 from private_registry.registry.certificates import certificate_secret
-from private_registry.registry.configuration import HTPASSWD, configuration, http_secret
+from private_registry.registry.configuration import HTPASSWD, configuration
 from private_registry.registry.credentials import Htpasswd, htpasswd_secret
 from private_registry.registry.deployment import deployment
 from tests.cluster import versions
@@ -39,17 +39,15 @@ class RegistryPod:
         """Lay out the pod's file system; nothing is started. `hashes`: of its users' passwords, by user name;
         `pull_hashes`: of those who are let in where one only pulls.
         """
-        config_map = configuration(registry)
-        secrets = [http_secret(registry, "of a test")]
+        secrets = [configuration(registry, "of a test")]
         if certificate:
             secrets.append(certificate_secret(registry, certificate))
         if registry.authenticates:
             secrets.append(htpasswd_secret(registry, Htpasswd(hashes or {}, pull_hashes), {}))
-        contents = {obj["metadata"]["name"]: content(obj) for obj in (config_map, *secrets)}
+        contents = {obj["metadata"]["name"]: content(obj) for obj in secrets}
         built = deployment(
             registry,
             image="registry",
-            configuration_name=config_map["metadata"]["name"],
             certificate_hash="of a test" if certificate else "",
             strategy="RollingUpdate",
         )
@@ -77,10 +75,7 @@ class RegistryPod:
                 command_line(pod, container, binary, directory),
                 log=directory / log,
                 ready=lambda: _listens(port),
-                env={
-                    **listening_at(container, "127.0.0.1", port, metrics_port),
-                    **environment(container, contents),
-                },
+                env={**listening_at(container, "127.0.0.1", port, metrics_port), **environment(container)},
             )
 
         self.process = process(container, "log", self.port, self.metrics_port)

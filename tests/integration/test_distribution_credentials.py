@@ -107,7 +107,6 @@ async def test_the_open_side_cannot_write_whatever_it_answers(pod: RegistryPod) 
     built = deployment(
         a_registry({"auth": {"mode": "Basic"}}),
         image="registry",
-        configuration_name="c",
         certificate_hash="5f",
         strategy="RollingUpdate",
     )

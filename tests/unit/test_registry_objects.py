@@ -1,5 +1,6 @@
 """What each part of a spec changes in a registry's objects, and what it leaves alone."""
 
+import base64
 import copy
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from private_registry.api import names
 from private_registry.registry.claim import claim
-from private_registry.registry.configuration import configuration
+from private_registry.registry.configuration import configuration, files
 from private_registry.registry.deployment import Strategy, deployment
 from private_registry.registry.image_proof import image_proof_pod
 from private_registry.registry.metadata import applied_hash, template_hash
@@ -24,16 +25,22 @@ def a_deployment(
     *,
     strategy: Strategy = "RollingUpdate",
     image: str = "registry:3.1.1",
-    configuration_name: str = "team-config-0",
     certificate_hash: str = "5f",
 ) -> Object:
     return deployment(
         a_registry(spec),
         image=image,
-        configuration_name=configuration_name,
         certificate_hash=certificate_hash,
         strategy=strategy,
     )
+
+
+def configured(spec: Object | None = None, *, file: str = "config.yml", signs: str = "a token") -> Object:
+    """What one of the registry's processes reads."""
+    registry = a_registry(spec)
+    text = configuration(registry, signs)["data"][files(registry)[file]]
+    read: Object = yaml.safe_load(base64.b64decode(text))
+    return read
 
 
 def pod_of(obj: Object) -> Object:
@@ -125,9 +132,7 @@ class TestService:
         """It selects the registry's pods, and neither its image proofs nor another registry's pods."""
         wanted = service(a_registry())["spec"]["selector"].items()
         proof = image_proof_pod(a_registry(), image="registry", node_name="worker")
-        other = deployment(
-            a_registry(name="other"), image="i", configuration_name="c", certificate_hash="", strategy="Recreate"
-        )
+        other = deployment(a_registry(name="other"), image="i", certificate_hash="", strategy="Recreate")
         assert wanted <= pod_of(a_deployment())["metadata"]["labels"].items()
         assert not wanted <= proof["metadata"]["labels"].items()
         assert not wanted <= pod_of(other)["metadata"]["labels"].items()
@@ -147,7 +152,7 @@ class TestRollout:
         "change",
         [
             {"image": "registry:3.2.0"},
-            {"configuration_name": "team-config-1"},
+            {"spec": {"storage": {"deleteEnabled": False}}},
             {"certificate_hash": "60"},
         ],
     )
@@ -170,7 +175,7 @@ class TestRollout:
     def test_what_concerns_no_pod_rolls_none(self, spec: Object) -> None:
         """The volume's size, the Service and the nodes' trust change without an interruption."""
         assert a_deployment(spec) == a_deployment()
-        assert configuration(a_registry(spec)) == configuration(a_registry())
+        assert files(a_registry(spec)) == files(a_registry())
 
     def test_the_way_of_a_rollout_is_no_reason_for_one(self) -> None:
         """Falling back to Recreate changes the strategy alone."""
@@ -191,14 +196,14 @@ class TestRollout:
         """The kubelet waits for the pause and for the draining, and a little more."""
         spec = pod_of(a_deployment())["spec"]
         pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        drain = int(yaml.safe_load(configuration(a_registry())["data"]["config.yml"])["http"]["draintimeout"][:-1])
+        drain = int(configured()["http"]["draintimeout"][:-1])
         assert spec["terminationGracePeriodSeconds"] > pause + drain
 
     def test_plain_http_has_no_certificate(self) -> None:
         """Without TLS no certificate is mounted or remembered."""
         made = a_deployment({"tls": {"mode": "Disabled"}}, certificate_hash="")
         assert names.CERTIFICATE not in pod_of(made)["metadata"]["annotations"]
-        assert "secret" not in str(pod_of(made)["spec"]["volumes"])
+        assert "certificate" not in str(pod_of(made)["spec"]["volumes"])
 
 
 class TestAffinity:
@@ -235,7 +240,7 @@ class TestAffinity:
             "podAntiAffinity": {PREFERRED: [theirs]},
         }
         registry = a_registry({"scheduling": {"affinity": affinity}})
-        made = deployment(registry, image="i", configuration_name="c", certificate_hash="", strategy="Recreate")
+        made = deployment(registry, image="i", certificate_hash="", strategy="Recreate")
         assert pod_of(made)["spec"]["affinity"] == {
             "podAffinity": {**affinity["podAffinity"], PREFERRED: [theirs, own]},
             "podAntiAffinity": affinity["podAntiAffinity"],
@@ -259,21 +264,28 @@ class TestEnvironment:
         """Whatever looks at the one or the other sees the same."""
         for enabled, word in ((True, "true"), (False, "false")):
             spec = {"storage": {"deleteEnabled": enabled}}
-            file = yaml.safe_load(configuration(a_registry(spec))["data"]["config.yml"])
+            file = configured(spec)
             variables = {each["name"]: each.get("value") for each in container_of(a_deployment(spec))["env"]}
             assert file["storage"]["delete"] == {"enabled": enabled}
             assert variables["REGISTRY_STORAGE_DELETE_ENABLED"] == word
 
-    def test_the_file_is_named_by_its_content(self) -> None:
-        """Another configuration has another name, and the same one has the same name for ever."""
-        on, off = (configuration(a_registry({"storage": {"deleteEnabled": each}})) for each in (True, False))
-        assert on["metadata"]["name"] != off["metadata"]["name"]
-        assert on == configuration(a_registry())
-        assert on["immutable"]
+    def test_a_file_is_named_by_its_content(self) -> None:
+        """Another configuration has another key, and the same one has the same key for ever, whatever signs uploads."""
+        on, off = (files(a_registry({"storage": {"deleteEnabled": each}})) for each in (True, False))
+        assert on["config.yml"] != off["config.yml"]
+        assert on["pulls.yml"] == off["pulls.yml"]
+        assert configuration(a_registry(), "a")["data"].keys() == configuration(a_registry(), "b")["data"].keys()
 
-    def test_the_file_holds_no_secret(self) -> None:
-        """Who may read ConfigMaps learns nothing from it."""
-        assert "secret" not in configuration(a_registry())["data"]["config.yml"]
+    @pytest.mark.parametrize("signs", ["a token", 'with "quotes" and \\', "of two\nlines"])
+    def test_what_signs_uploads_is_in_the_file(self, signs: str) -> None:
+        """Whatever it is, it is one value, and another pod can go on with an upload; who only pulls cannot."""
+        assert configured(signs=signs)["http"]["secret"] == signs
+        assert "secret" not in configured(file="pulls.yml", signs=signs)["http"]
+
+    def test_no_environment_has_a_secret(self) -> None:
+        """Who sees a process reads its environment."""
+        for container in pod_of(a_deployment())["spec"]["containers"]:
+            assert not [each for each in container["env"] if "value" not in each]
 
 
 class TestImageProof:

@@ -103,11 +103,6 @@ def certificate_secret(name: str) -> str:
     return f"{name}-certificate"
 
 
-def http_secret(name: str) -> str:
-    """The secret that lets an upload that one pod began be finished by the next."""
-    return f"{name}-http"
-
-
 def credentials_secret(name: str) -> str:
     """What people and builds push with: generated once, theirs to read and to replace."""
     return f"{name}-credentials"
@@ -138,8 +133,9 @@ def htpasswd_secret(name: str) -> str:
     return f"{name}-htpasswd"
 
 
-def configuration(name: str, content_hash: str) -> str:
-    return f"{name}-config-{content_hash}"
+def configuration(name: str) -> str:
+    """The Secret with the files that the registry's processes are configured by."""
+    return f"{name}-config"
 
 
 def entry(namespace: str, name: str) -> str:

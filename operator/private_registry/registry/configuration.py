@@ -1,11 +1,14 @@
 """The configuration of the registry process, as CNCF distribution 3.1 reads it.
 
-The file is complete: nothing is left to an image's own file, whose defaults are a developer's. Its ConfigMap is named
-by its content, so a pod never finds another configuration under the name that it was started with.
+The files are complete: nothing is left to an image's own file, whose defaults are a developer's. They are in a Secret,
+because distribution takes what signs uploads from its file, or else from an environment that leaks more easily.
+Each key is named by its content, so a pod never finds another configuration under the key that it was started with.
 """
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -22,6 +25,7 @@ HTPASSWD = "htpasswd"
 PULLS_HTPASSWD = "pulls-htpasswd"
 """Of the process for those who only pull."""
 HTTP_SECRET_KEY = "http-secret"  # noqa: S105
+"""In the Secret, what signs the state of an upload, so that another pod can go on with it."""
 DIRECTORY = "/etc/private-registry"
 CREDENTIALS_DIRECTORY = "/etc/private-registry-credentials"
 DATA_DIRECTORY = "/var/lib/registry"
@@ -30,50 +34,60 @@ DRAIN_SECONDS = 60
 """How long requests that have begun may go on after SIGTERM; most are done at once."""
 
 
-def configuration(registry: PrivateRegistry) -> dict[str, Any]:
-    """The ConfigMap with the configuration, one file for each process of the pod."""
-    tls, delete_enabled = registry.certificate_secret is not None, registry.spec.storage.delete_enabled
-    files = {FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks)}
-    if registry.doors.pulls:
-        files[PULLS_FILE] = _pulls_text(tls=tls, asks=registry.doors.pulls_ask)
-    content_hash = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:10]
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(registry, names.configuration(registry.name, content_hash)),
-        "immutable": True,
-        "data": files,
-    }
+def files(registry: PrivateRegistry) -> dict[str, str]:
+    """The key in the Secret of each file that the pod has, one for each of its processes."""
+    return {name: _key(name, text) for name, text in _texts(registry).items()}
 
 
-def http_secret(registry: PrivateRegistry, value: str) -> dict[str, Any]:
-    """The Secret with the value that signs the state of an upload, so that another pod can go on with it."""
+def configuration(registry: PrivateRegistry, signs: str, others: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The Secret with the configuration. `signs` is the value that signs uploads; `others` are files, by their keys and
+    in base64, that pods of before still have.
+    """
+    made = {HTTP_SECRET_KEY: signs}
+    for name, text in _texts(registry).items():
+        # Those who only pull have no upload to go on with: their process makes up a value that signs nothing.
+        made[_key(name, text)] = f"{text}  secret: {json.dumps(signs)}\n" if name == FILE else text
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in made.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata(registry, names.http_secret(registry.name)),
+        "metadata": metadata(registry, names.configuration(registry.name)),
         "type": "Opaque",
-        "data": {HTTP_SECRET_KEY: base64.b64encode(value.encode()).decode()},
+        "data": {**(others or {}), **encoded},
     }
+
+
+def _key(name: str, text: str) -> str:
+    """The key of a file; what signs uploads has no part in it, so that a lost one is replaced without a rollout."""
+    stem, _, extension = name.rpartition(".")
+    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.{extension}"
+
+
+def _texts(registry: PrivateRegistry) -> dict[str, str]:
+    """Each file but for its last line, by the name that it has in the pod."""
+    tls, delete_enabled = registry.certificate_secret is not None, registry.spec.storage.delete_enabled
+    texts = {FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks)}
+    if registry.doors.pulls:
+        texts[PULLS_FILE] = _pulls_text(tls=tls, asks=registry.doors.pulls_ask)
+    return texts
 
 
 @cache
 def _text(*, tls: bool, delete_enabled: bool, asks: bool) -> str:
     """Kept, because there are a few of them and each plan of each registry begins with one."""
-    settings = _settings(names.PORT, names.DEBUG_PORT, tls=tls)
-    settings["storage"] |= {
+    storage = {
         "delete": {"enabled": delete_enabled},
         "maintenance": {"uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False}},
     }
-    return yaml.safe_dump(settings | _auth(HTPASSWD, asks=asks), sort_keys=False)
+    return _dumped(storage, _auth(HTPASSWD, asks=asks), _http(names.PORT, names.DEBUG_PORT, tls=tls))
 
 
 @cache
 def _pulls_text(*, tls: bool, asks: bool) -> str:
-    settings = _settings(names.PULL_PORT, names.PULL_DEBUG_PORT, tls=tls)
     # Its volume is mounted read-only as well; this is what answers 405 to a write, and keeps its purge from starting.
-    settings["storage"]["maintenance"] = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
-    return yaml.safe_dump(settings | _auth(PULLS_HTPASSWD, asks=asks), sort_keys=False)
+    storage = {"maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}}
+    http = _http(names.PULL_PORT, names.PULL_DEBUG_PORT, tls=tls)
+    return _dumped(storage, _auth(PULLS_HTPASSWD, asks=asks), http)
 
 
 def _auth(file: str, *, asks: bool) -> dict[str, Any]:
@@ -82,8 +96,7 @@ def _auth(file: str, *, asks: bool) -> dict[str, Any]:
     return {"auth": {"htpasswd": {"realm": "private registry", "path": path}}} if asks else {}
 
 
-def _settings(port: int, debug_port: int, *, tls: bool) -> dict[str, Any]:
-    """What both processes have in common."""
+def _http(port: int, debug_port: int, *, tls: bool) -> dict[str, Any]:
     http: dict[str, Any] = {
         "addr": f":{port}",
         # A client comes under several names, through a port-forward or a gateway: only it knows which.
@@ -97,13 +110,20 @@ def _settings(port: int, debug_port: int, *, tls: bool) -> dict[str, Any]:
             "key": f"{DIRECTORY}/tls.key",
             "minimumtls": "tls1.2",
         }
-    return {
+    return http
+
+
+def _dumped(storage: dict[str, Any], auth: dict[str, Any], http: dict[str, Any]) -> str:
+    """What all processes have in common, and what is particular to one; `http` is last: its secret may follow."""
+    settings = {
         "version": "0.1",
         # Every answer under /v2/ is logged all the same; the access log would add one line per readiness probe.
         "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": True}},
         # No cache of blob descriptors: two processes share the volume, during a rollout at the least, and neither would
         # hear what the other deletes.
-        "storage": {"filesystem": {"rootdirectory": DATA_DIRECTORY}},
-        "http": http,
+        "storage": {"filesystem": {"rootdirectory": DATA_DIRECTORY}, **storage},
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
+        **auth,
+        "http": http,
     }
+    return yaml.safe_dump(settings, sort_keys=False)

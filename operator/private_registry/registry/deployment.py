@@ -16,9 +16,9 @@ from private_registry.registry.configuration import (
     DRAIN_SECONDS,
     FILE,
     HTPASSWD,
-    HTTP_SECRET_KEY,
     PULLS_FILE,
     PULLS_HTPASSWD,
+    files,
 )
 from private_registry.registry.metadata import metadata, template_hash
 from private_registry.registry.pod import CONTAINER_SECURITY, pod_spec, quantities
@@ -40,14 +40,12 @@ PROGRESS_DEADLINE_SECONDS = 300
 """After this long without progress the Deployment says so; it goes on trying."""
 
 
-def deployment(
-    registry: PrivateRegistry, *, image: str, configuration_name: str, certificate_hash: str, strategy: Strategy
-) -> dict[str, Any]:
+def deployment(registry: PrivateRegistry, *, image: str, certificate_hash: str, strategy: Strategy) -> dict[str, Any]:
     """The Deployment. `certificate_hash` is empty where the registry serves plain HTTP.
 
     A ReadWriteOncePod volume cannot be shared for the length of a rollout: there `strategy` is always Recreate.
     """
-    template = _template(registry, image, configuration_name, certificate_hash)
+    template = _template(registry, image, certificate_hash)
     which = template_hash(template)
     # On the Deployment to see what was asked for, on its pods to see which of them came of it.
     template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), names.TEMPLATE: which}
@@ -85,7 +83,7 @@ def _strategy(registry: PrivateRegistry, wanted: Strategy) -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
-def _template(registry: PrivateRegistry, image: str, configuration_name: str, certificate_hash: str) -> dict[str, Any]:
+def _template(registry: PrivateRegistry, image: str, certificate_hash: str) -> dict[str, Any]:
     about: dict[str, Any] = {"labels": names.labels(registry.name, registry.uid)}
     if certificate_hash:
         about["annotations"] = {names.CERTIFICATE: certificate_hash}
@@ -93,7 +91,7 @@ def _template(registry: PrivateRegistry, image: str, configuration_name: str, ce
         "affinity": _affinity(registry),
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS + 7,
         "containers": _containers(registry, image),
-        "volumes": _volumes(registry, configuration_name),
+        "volumes": _volumes(registry),
     }
     return {"metadata": about, "spec": spec}
 
@@ -101,13 +99,8 @@ def _template(registry: PrivateRegistry, image: str, configuration_name: str, ce
 def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
     """The registry; where it asks for credentials, beside it one for those who pull, in which nobody writes."""
     deletes = "true" if registry.spec.storage.delete_enabled else "false"
-    signs = {"secretKeyRef": {"name": names.http_secret(registry.name), "key": HTTP_SECRET_KEY}}
     main = _container(registry, CONTAINER, image, FILE)
-    main["env"] = [
-        {"name": "REGISTRY_STORAGE_DELETE_ENABLED", "value": deletes},
-        {"name": "REGISTRY_HTTP_SECRET", "valueFrom": signs},
-        *main["env"],
-    ]
+    main["env"].insert(0, {"name": "REGISTRY_STORAGE_DELETE_ENABLED", "value": deletes})
     if registry.doors.asks:
         main["volumeMounts"].append(_credentials_mount(CREDENTIALS))
     if not registry.doors.pulls:
@@ -176,12 +169,12 @@ def _resources(registry: PrivateRegistry) -> dict[str, Any]:
     return {key: value for key, value in both.items() if value}
 
 
-def _volumes(registry: PrivateRegistry, configuration_name: str) -> list[dict[str, Any]]:
+def _volumes(registry: PrivateRegistry) -> list[dict[str, Any]]:
     """One volume for files and certificate: a volume cannot be mounted inside another read-only one."""
-    files = [FILE, PULLS_FILE] if registry.doors.pulls else [FILE]
-    configuration = [_source("configMap", configuration_name, *files)]
+    configuration = [_source(names.configuration(registry.name), **files(registry))]
     if registry.certificate_secret is not None:
-        configuration.append(_source("secret", registry.certificate_secret, "tls.crt", "tls.key"))
+        pair = {key: key for key in ("tls.crt", "tls.key")}
+        configuration.append(_source(registry.certificate_secret, **pair))
     volumes: list[dict[str, Any]] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": registry.claim_name}},
         {"name": "configuration", "projected": {"defaultMode": 0o440, "sources": configuration}},
@@ -192,13 +185,14 @@ def _volumes(registry: PrivateRegistry, configuration_name: str) -> list[dict[st
         (doors.pulls_ask, PULLS_CREDENTIALS, PULLS_HTPASSWD),
     ):
         if asks:
-            sources = [_source("secret", secret, key)]
+            sources = [_source(secret, **{key: key})]
             volumes.append({"name": volume, "projected": {"defaultMode": 0o440, "sources": sources}})
     return volumes
 
 
-def _source(kind: str, name: str, *keys: str) -> dict[str, Any]:
-    return {kind: {"name": name, "items": [{"key": key, "path": key} for key in keys]}}
+def _source(secret: str, **keys: str) -> dict[str, Any]:
+    """Files of a Secret: its keys by the names that they have in the pod."""
+    return {"secret": {"name": secret, "items": [{"key": key, "path": path} for path, key in keys.items()]}}
 
 
 def _affinity(registry: PrivateRegistry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from private_registry.api.conditions import Type
 from private_registry.kube import kinds
 from tests.integration.operator.parts.cluster import Cluster
 
-CHILDREN = 10
+CHILDREN = 9
 """Service, four Secrets, claim, two ConfigMaps, Deployment, trust entry."""
 
 
@@ -44,13 +44,11 @@ async def test_nothing_is_made_before_what_it_needs(cluster: Cluster) -> None:
     service, deployment = order.index("create services"), order.index("create deployments")
     mounted = [
         f"create secrets {cluster.namespace}/team-certificate",
-        f"create secrets {cluster.namespace}/team-http",
+        f"create secrets {cluster.namespace}/team-config",
         f"create persistentvolumeclaims {cluster.namespace}/team-data",
     ]
     assert all(written.index(each) < deployment for each in mounted)
     assert service < written.index(mounted[0])
-    configuration = next(each for each in written if "/team-config-" in each)
-    assert written.index(configuration) < deployment
     entry = f"create configmaps {names.AGENTS_NAMESPACE}/{names.entry(cluster.namespace, 'team')}"
     assert deployment < written.index(entry)
 

@@ -31,7 +31,7 @@ async def test_the_order_of_a_deletion(cluster: Cluster) -> None:
     assert entry < min(undone)
     assert max(undone) < min(deleted)
     assert max(deleted) < released
-    assert len(deleted) == 8
+    assert len(deleted) == 7
 
     labels = f"{names.REGISTRY_UID}={registry.uid}"
     for kind in (kinds.SERVICE, kinds.DEPLOYMENT, kinds.CONFIG_MAP, kinds.SECRET):

@@ -15,7 +15,7 @@ from tests.integration.operator.parts.kubelet import ABSENT
 from tests.integration.operator.parts.webhook import HISTORY, a_webhook
 
 REPAIRED_WITHIN = 5.0
-WATCHED = ("Service team", "Deployment team", "ConfigMap team-ca", "ConfigMap team-config-", "ConfigMap entry.")
+WATCHED = ("Service team", "Deployment team", "ConfigMap team-ca", "ConfigMap entry.")
 EDITS: dict[str, tuple[str, Object]] = {
     "the Service's port": (WATCHED[0], {"spec": {"ports": [{"port": 5000, "targetPort": 80}]}}),
     "the Service's selector": (WATCHED[0], {"spec": {"selector": {"track": "canary"}}}),
@@ -26,7 +26,7 @@ EDITS: dict[str, tuple[str, Object]] = {
     ),
     "the pods' node selector": (WATCHED[1], {"spec": {"template": {"spec": {"nodeSelector": {"pool": "gone"}}}}}),
     "the CA": (WATCHED[2], {"data": {"ca.crt": "mine"}}),
-    "the trust entry": (WATCHED[4], {"data": {"entry.json": "{}"}}),
+    "the trust entry": (WATCHED[3], {"data": {"entry.json": "{}"}}),
     "a label of the claim": (
         "PersistentVolumeClaim team-data",
         {"metadata": {"labels": {names.COMPONENT: "database"}}},

@@ -8,17 +8,14 @@ from private_registry.api.conditions import Type
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.pki import Certificate
-from private_registry.registry.configuration import configuration
 from tests.certificates import a_certificate
 from tests.integration.operator.parts.cluster import Cluster, Object
 from tests.integration.operator.parts.volumes import IS_DEFAULT, STANDARD
-from tests.registries import a_registry
 
 SIZE = {"requests": {"storage": "1Gi"}}
 CLAIM: Object = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": SIZE}}
 QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota")
 LABELS = {"app": "of-somebody"}
-CONFIGURATION = configuration(a_registry())["metadata"]["name"].removeprefix("team")
 
 FOREIGN: dict[str, tuple[Kind, str, Object]] = {
     "service": (kinds.SERVICE, "", {"spec": {"selector": LABELS, "ports": [{"port": 5000}]}}),
@@ -34,9 +31,8 @@ FOREIGN: dict[str, tuple[Kind, str, Object]] = {
         },
     ),
     "certificate": (kinds.SECRET, "-certificate", {"stringData": {"tls.crt": "mine"}}),
-    "uploads": (kinds.SECRET, "-http", {"stringData": {"http-secret": "mine"}}),
     "ca": (kinds.CONFIG_MAP, "-ca", {"data": {"ca.crt": "mine"}}),
-    "configuration": (kinds.CONFIG_MAP, CONFIGURATION, {"data": {"config.yml": "mine"}}),
+    "configuration": (kinds.SECRET, "-config", {"stringData": {"http-secret": "mine"}}),
     "claim": (kinds.CLAIM, "-data", CLAIM),
 }
 

@@ -45,7 +45,7 @@ async def test_no_secret_is_seen_anywhere_else(cluster: Cluster, kubectl: Kubect
     generated = await cluster.login()
     assert generated
     known.append(generated[1])
-    await write(cluster, names.http_secret("team"), **{"http-secret": uploads})
+    await write(cluster, names.configuration("team"), **{"http-secret": uploads})
     await write(cluster, names.credentials_secret("team"), username="me", password=chosen)
     http = replace(await cluster.http(), ca_bundle=good.ca_pem, server_name=host)
 

@@ -20,7 +20,7 @@ from private_registry.controller.health.confirmation import Confirmation
 from private_registry.controller.health.nodes import Nodes
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries.drift import is_ours
-from private_registry.controller.registries.observe import Observed, configurations
+from private_registry.controller.registries.observe import Observed, earlier_files
 from private_registry.controller.registries.plan import Apply, Create, Delete, Plan, Write, plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
@@ -94,9 +94,9 @@ class SmallCluster:
         return seen, planned
 
     def observe(self, registry: PrivateRegistry) -> Observed:
-        """What the loop would read: ReplicaSets only when more than one configuration is there."""
+        """What the loop would read: ReplicaSets only when files of an earlier configuration are there."""
         seen = Observed(objects=dict(self.objects))
-        several = len(configurations(registry, seen)) > 1
+        several = bool(earlier_files(registry, seen))
         return replace(seen, replica_sets=tuple(copy.deepcopy(self.replica_sets)) if several else ())
 
     def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:

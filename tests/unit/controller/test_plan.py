@@ -39,14 +39,12 @@ class TestOrder:
         """Addresses before the certificate that names them, mounts before the pod, and nodes are told at the end."""
         cluster = SmallCluster()
         cluster.converge(a_registry())
-        configuration = next(name for _, name in cluster.objects if name.startswith("team-config-"))
         assert cluster.writes == [
             ("create", "Service", "team"),
-            ("create", "Secret", "team-http"),
+            ("create", "Secret", "team-config"),
             ("create", "PersistentVolumeClaim", "team-data"),
             ("create", "ConfigMap", "team-ca"),
             ("create", "Secret", "team-certificate"),
-            ("create", "ConfigMap", configuration),
             ("create", "Secret", "team-credentials"),
             ("create", "Secret", "team-htpasswd"),
             ("create", "Deployment", "team"),
@@ -83,11 +81,10 @@ class TestOrder:
 
 CHILDREN = [
     ("Service", "team"),
-    ("Secret", "team-http"),
+    ("Secret", "team-config"),
     ("PersistentVolumeClaim", "team-data"),
     ("Secret", "team-certificate"),
     ("ConfigMap", "team-ca"),
-    ("ConfigMap", "team-config-*"),
     ("Deployment", "team"),
     ENTRY,
 ]

@@ -1,12 +1,16 @@
 """When a rollout is begun, and what becomes of what it leaves behind."""
 
+import base64
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 
 from private_registry.api import names
 from private_registry.controller.facts import Blocker, Facts
+from private_registry.controller.registries.drift import stamped
 from private_registry.controller.registries.observe import Observed
 from private_registry.controller.registries.plan import (
     Apply,
@@ -14,13 +18,13 @@ from private_registry.controller.registries.plan import (
     Delete,
     plan,
 )
+from private_registry.registry.configuration import HTTP_SECRET_KEY
 from tests.unit.controller.builders import (
     CREATING,
     a_pod,
     a_proof_pod,
     a_registry,
     facts,
-    labels,
 )
 from tests.unit.controller.changes import converged, planned
 from tests.unit.controller.small_cluster import SmallCluster, key_of, made
@@ -141,8 +145,11 @@ def rolled_out_for(cluster: SmallCluster) -> str:
     return str(cluster.objects["Deployment", "team"]["metadata"]["annotations"][names.ROLLED_OUT_FOR])
 
 
+SECRET = ("Secret", "team-config")
+
+
 def configurations(cluster: SmallCluster) -> list[str]:
-    return sorted(name for kind, name in cluster.objects if kind == "ConfigMap" and name.startswith("team-config-"))
+    return sorted(key for key in cluster.objects[SECRET]["data"] if key.startswith("config-"))
 
 
 class TestConfiguration:
@@ -162,23 +169,38 @@ class TestConfiguration:
     def test_one_that_a_replica_set_with_pods_names_stays(self) -> None:
         """A rollout that was undone by hand keeps what its pods mount."""
         cluster = made()
-        old = a_config("team-config-0123456789")
-        cluster.objects[key_of(old)] = old
-        volumes = [{"projected": {"sources": [{"configMap": {"name": "team-config-0123456789"}}]}}]
+        stamp(cluster, **{"config-0123456789.yml": "b2xk"})
+        items = [{"key": "config-0123456789.yml", "path": "config.yml"}]
+        volumes = [{"projected": {"sources": [{"secret": {"name": "team-config", "items": items}}]}}]
         holding = {"spec": {"replicas": 1, "template": {"spec": {"volumes": volumes}}}}
         registry = a_registry()
-        for replica_sets, stays in (((holding,), True), ((scaled_down(holding),), False)):
-            seen = Observed(cluster.objects, replica_sets=replica_sets)
-            assert plan(registry, seen, facts()).writes == (() if stays else (Delete(old),))
+        seen = Observed(cluster.objects, replica_sets=(holding,))
+        assert plan(registry, seen, facts()).writes == ()
+        [write] = plan(registry, replace(seen, replica_sets=(scaled_down(holding),)), facts()).writes
+        assert isinstance(write, Apply)
+        assert write.obj["data"].keys() == made().objects[SECRET]["data"].keys()
 
-    def test_one_of_another_registry_stays(self) -> None:
-        """A registry `team-config` beside `team` has names that look like ours."""
+    def test_what_somebody_put_beside_it_is_left_alone(self) -> None:
+        """It is no file of ours, and no reason to write again and again."""
         cluster = made()
-        foreign = a_config("team-config-0123456789")
-        foreign["metadata"]["labels"][names.REGISTRY_UID] = "another"
-        cluster.objects[key_of(foreign)] = foreign
+        cluster.objects[SECRET]["data"]["of-somebody"] = "bWluZQ=="
         cluster.converge(a_registry())
         assert cluster.writes == []
+
+    def test_what_somebody_made_of_it_is_made_good(self) -> None:
+        """What signs uploads stays as long as it can be read, and is part of the files."""
+        cluster = made()
+        right = dict(cluster.objects[SECRET]["data"])
+        for key in right.keys() - {HTTP_SECRET_KEY}:
+            cluster.objects[SECRET]["data"][key] = "YnJva2Vu"
+        cluster.converge(a_registry())
+        assert cluster.objects[SECRET]["data"] == right
+        cluster.objects[SECRET]["data"][HTTP_SECRET_KEY] = "no base64"
+        cluster.converge(a_registry())
+        new = cluster.objects[SECRET]["data"]
+        assert new.keys() == right.keys()
+        signs = base64.b64decode(new[HTTP_SECRET_KEY]).decode()
+        assert yaml.safe_load(base64.b64decode(new[configurations(cluster)[0]]))["http"]["secret"] == signs
 
     @pytest.mark.parametrize(
         ("obstacle", "spec"),
@@ -202,8 +224,13 @@ class TestConfiguration:
         assert len(configurations(cluster)) == 1
 
 
-def a_config(name: str) -> Object:
-    return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "registries", "labels": labels()}}
+def stamp(cluster: SmallCluster, **data: str) -> None:
+    """Put this beside what is in the configuration's Secret, as we applied it."""
+    live = cluster.objects[SECRET]
+    applied = {**live, "metadata": {**live["metadata"]}, "data": {**live["data"], **data}}
+    for field in ("uid", "resourceVersion", "generation"):
+        del applied["metadata"][field]
+    cluster.objects[SECRET] = {**live, **stamped(applied)}
 
 
 def scaled_down(replica_set: Object) -> Object:

@@ -1,6 +1,7 @@
 """The look at the cluster with which each reconcile of a registry begins: its children as they are now."""
 
 import asyncio
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from private_registry.controller.registries.drift import is_ours
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from private_registry.kube.kinds import Kind
-from private_registry.registry.configuration import configuration
+from private_registry.registry.configuration import HTTP_SECRET_KEY, files
 
 Object = dict[str, Any]
 
@@ -26,7 +27,7 @@ class Observed:
     objects: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     replica_sets: tuple[Object, ...] = ()
-    """Listed only while there is more than one configuration, which is when they decide something."""
+    """Listed only while there are files of an earlier configuration, which is when they decide something."""
     storage_classes: tuple[Object, ...] = ()
     """Listed only while the claim is not bound."""
     claim_events: tuple[Object, ...] = ()
@@ -62,10 +63,9 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
         (kinds.SERVICE, namespace, name),
         (kinds.DEPLOYMENT, namespace, name),
         (kinds.CLAIM, namespace, registry.claim_name),
-        (kinds.SECRET, namespace, names.http_secret(name)),
+        (kinds.SECRET, namespace, names.configuration(name)),
         (kinds.SECRET, namespace, names.certificate_secret(name)),
         (kinds.CONFIG_MAP, namespace, names.ca_config_map(name)),
-        (kinds.CONFIG_MAP, namespace, configuration(registry)["metadata"]["name"]),
         (kinds.CONFIG_MAP, agents_namespace, names.entry(namespace, name)),
     ]
     if brought := registry.spec.tls.secret_name:
@@ -75,20 +75,18 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
     if registry.authenticates or registry.status.credentials_secret_name:
         wanted += [(kinds.SECRET, namespace, secret(name)) for secret in CREDENTIALS]
         wanted += [(kinds.SECRET, namespace, user.secret_name) for user in registry.spec.auth.users]
-    own = ",".join(f"{key}={value}" for key, value in names.labels(name, registry.uid).items())
     pods_of = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={name}"
-    found, config_maps, pods = await asyncio.gather(
+    found, pods = await asyncio.gather(
         asyncio.gather(*(kube.get(*each) for each in wanted)),
-        kube.list(kinds.CONFIG_MAP, namespace, labels=own),
         kube.list(kinds.POD, namespace, labels=pods_of),
     )
-    objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in [*config_maps.items, *found] if obj}
+    objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in found if obj}
     seen = Observed(objects=objects, pods=tuple(pods.items))
     return await _look_closer(kube, registry, seen)
 
 
 async def _look_closer(kube: Kube, registry: PrivateRegistry, seen: Observed) -> Observed:
-    if len(configurations(registry, seen)) > 1:
+    if earlier_files(registry, seen):
         own = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={registry.name}"
         replica_sets = await kube.list(kinds.REPLICA_SET, registry.namespace, labels=own)
         seen = replace(seen, replica_sets=tuple(replica_sets.items))
@@ -104,11 +102,19 @@ async def _look_closer(kube: Kube, registry: PrivateRegistry, seen: Observed) ->
     return seen
 
 
-def configurations(registry: PrivateRegistry, seen: Observed) -> tuple[Object, ...]:
-    """The registry's configuration ConfigMaps: today's and those that an older ReplicaSet may still mount."""
-    prefix = names.configuration(registry.name, "")
-    ours = seen.ours(kinds.CONFIG_MAP, registry.uid)
-    return tuple(obj for obj in ours if obj["metadata"]["name"].startswith(prefix))
+def earlier_files(registry: PrivateRegistry, seen: Observed) -> dict[str, str]:
+    """Files of the configuration that today's pods have no use for, by key: an older ReplicaSet may still mount one."""
+    secret = seen.get(kinds.SECRET, names.configuration(registry.name)) or {}
+    todays = {HTTP_SECRET_KEY, *files(registry).values()}
+    return {key: value for key, value in (secret.get("data") or {}).items() if key not in todays}
+
+
+def signs_uploads(configuration: Object | None) -> str:
+    """The value that signs uploads, from the Secret that has it; empty where it has none that a file could hold."""
+    try:
+        return base64.b64decode(((configuration or {}).get("data") or {}).get(HTTP_SECRET_KEY) or "").decode("ascii")
+    except ValueError:
+        return ""
 
 
 def cluster_ips(service: Object | None) -> tuple[str, ...]:
@@ -127,12 +133,13 @@ def has_pull_port(service: Object | None) -> bool:
     return any(port["port"] == names.PULL_PORT for port in ((service or {}).get("spec") or {}).get("ports") or ())
 
 
-def mounted_configurations(seen: Observed) -> list[str]:
-    """Configurations of ReplicaSets that have pods or may get some."""
-    return [
-        (source.get("configMap") or {}).get("name", "")
+def mounted_files(seen: Observed) -> set[str]:
+    """Keys that are mounted by ReplicaSets that have pods or may get some."""
+    return {
+        item["key"]
         for replica_set in seen.replica_sets
         if replica_set["spec"].get("replicas") or (replica_set.get("status") or {}).get("replicas")
         for volume in replica_set["spec"]["template"]["spec"].get("volumes") or []
         for source in (volume.get("projected") or {}).get("sources") or []
-    ]
+        for item in (source.get("secret") or {}).get("items") or []
+    }

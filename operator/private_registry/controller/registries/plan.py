@@ -19,22 +19,23 @@ from private_registry.controller.health.rollout import Rollout
 from private_registry.controller.registries import certificate, credentials
 from private_registry.controller.registries.certificate import Serving
 from private_registry.controller.registries.credentials import Users
-from private_registry.controller.registries.drift import drifted, is_left_behind, is_ours, stamped
+from private_registry.controller.registries.drift import contains, drifted, is_left_behind, is_ours, stamped
 from private_registry.controller.registries.observe import (
     CREDENTIALS,
     Observed,
     cluster_ips,
-    configurations,
+    earlier_files,
     has_pull_port,
     load_balancer_hosts,
-    mounted_configurations,
+    mounted_files,
+    signs_uploads,
 )
 from private_registry.controller.registries.taken import names_taken
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
-from private_registry.registry.configuration import configuration, http_secret
+from private_registry.registry.configuration import configuration
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 from private_registry.registry.image_proof import image_proof_pod
@@ -88,11 +89,10 @@ def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
         return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
     draft = _Draft(registry, seen, facts)
     draft.service()
-    draft.http_secret()
+    draft.configuration()
     draft.claim()
     if addresses := cluster_ips(seen.get(kinds.SERVICE, registry.name)):
         draft.certificate(addresses)
-        draft.configuration()
         draft.entry(addresses)
         draft.credentials(addresses)
         draft.deployment()
@@ -115,7 +115,7 @@ class _Draft:
         self._serving: Serving | None = None
         self._entry: trust.Entry | None = None
         self._users: Users | None = None
-        self._configuration = ""
+        self._signs = ""
         self._queued_behind: Blocker | None = None
         self._storage_usable = True
         published = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
@@ -151,9 +151,13 @@ class _Draft:
         else:
             self._want(service(self._registry, pulls=pulls), live)
 
-    def http_secret(self) -> None:
-        if self._seen.get(kinds.SECRET, names.http_secret(self._registry.name)) is None:
-            self._want(http_secret(self._registry, self._facts.chance.token()), None)
+    def configuration(self) -> None:
+        live = self._seen.get(kinds.SECRET, names.configuration(self._registry.name))
+        self._signs = signs_uploads(live) or self._facts.chance.token()
+        desired = configuration(self._registry, self._signs, earlier_files(self._registry, self._seen))
+        # What an earlier pod mounts, and what somebody put there, is no reason to write: see leftovers().
+        if live is None or not contains(live, desired):
+            self._want(desired, live)
 
     def claim(self) -> None:
         live = self._seen.get(kinds.CLAIM, self._registry.claim_name)
@@ -235,12 +239,6 @@ class _Draft:
             elif serving.held_back:
                 self.waiting = "everybody to have heard of the next CA"
 
-    def configuration(self) -> None:
-        desired = configuration(self._registry)
-        self._configuration = desired["metadata"]["name"]
-        if self._seen.get(kinds.CONFIG_MAP, self._configuration) is None:
-            self._want(desired, None)
-
     def credentials(self, addresses: tuple[str, ...]) -> None:
         registry, seen, facts = self._registry, self._seen, self._facts
         if problem := credentials.unacknowledged(registry):
@@ -262,7 +260,6 @@ class _Draft:
         desired = deployment(
             registry,
             image=registry.spec.image or self._facts.settings.registry_image,
-            configuration_name=self._configuration,
             certificate_hash=self._serving.fingerprint if self._serving else "",
             strategy=self._rollout.strategy,
         )
@@ -346,12 +343,10 @@ class _Draft:
         if self._rollout.state != "complete" or self._writes or not self._pods_are_as_asked:
             return
         registry, uid = self._registry, self._registry.uid
-        mounted = {self._configuration} | set(mounted_configurations(self._seen))
-        self._writes += [
-            Delete(obj)
-            for obj in configurations(registry, self._seen)
-            if obj["metadata"]["name"] not in mounted and self._configuration
-        ]
+        if earlier := earlier_files(registry, self._seen):
+            kept = {key: earlier[key] for key in earlier.keys() & mounted_files(self._seen)}
+            live = self._seen.get(kinds.SECRET, names.configuration(registry.name))
+            self._want(configuration(registry, self._signs, kept), live)
         unused: list[tuple[Kind, str]] = []
         if registry.certificate_secret is None:
             unused.append((kinds.SECRET, names.certificate_secret(registry.name)))

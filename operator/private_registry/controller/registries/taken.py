@@ -7,7 +7,6 @@ from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.drift import is_left_behind, is_ours
 from private_registry.controller.registries.observe import CREDENTIALS, Observed
 from private_registry.kube import kinds
-from private_registry.registry.configuration import configuration
 
 
 def names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...]:
@@ -16,8 +15,7 @@ def names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...
     wanted = [
         (kinds.SERVICE, name),
         (kinds.DEPLOYMENT, name),
-        (kinds.SECRET, names.http_secret(name)),
-        (kinds.CONFIG_MAP, configuration(registry)["metadata"]["name"]),
+        (kinds.SECRET, names.configuration(name)),
     ]
     inherited = {names.claim(name), names.entry(registry.namespace, name)}
     if registry.certificate_secret:

@@ -221,7 +221,7 @@ class Kubelet:
             case _:
                 self._processes[pod["metadata"]["uid"]] = []
                 for each, argv in zip(spec["containers"], commands, strict=True):
-                    await self._serve(placed, each, argv, container.environment(each, contents))
+                    await self._serve(placed, each, argv, container.environment(each))
                 await self._report(placed, "Running", {"running": {"startedAt": _now()}}, ready=True)
 
     def _root(self, pod: dict[str, Any]) -> Path:
@@ -281,14 +281,8 @@ class Kubelet:
         )
 
     async def _contents(self, pod: dict[str, Any]) -> dict[str, dict[str, bytes]]:
-        wanted = [
-            (kinds.SECRET, variable["valueFrom"]["secretKeyRef"]["name"])
-            for each in pod["spec"]["containers"]
-            for variable in each.get("env") or []
-            if "valueFrom" in variable
-        ]
         found = {}
-        for kind, name in [*container.mounted(pod), *wanted]:
+        for kind, name in container.mounted(pod):
             obj = await self._kube.get(kind, self._namespace, name)
             if not obj:
                 raise _NotThereError(f"the pod {pod['metadata']['name']} mounts the {kind.kind} {name}: not found")
