@@ -269,6 +269,21 @@ class TestEnvironment:
             assert file["storage"]["delete"] == {"enabled": enabled}
             assert variables["REGISTRY_STORAGE_DELETE_ENABLED"] == word
 
+    def test_what_is_read_only_refuses_writes_twice(self) -> None:
+        """By its configuration, and by a volume that it could not write to; its pods say so themselves."""
+        registry = a_registry().model_copy(update={"read_only": True})
+        made = deployment(registry, image="i", certificate_hash="", strategy="RollingUpdate")
+        assert container_of(made)["volumeMounts"][0] == {
+            "name": "data",
+            "mountPath": "/var/lib/registry",
+            "readOnly": True,
+        }
+        text = configuration(registry, "a token")["data"][files(registry)["config.yml"]]
+        maintenance = yaml.safe_load(base64.b64decode(text))["storage"]["maintenance"]
+        assert maintenance == {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
+        assert pod_of(made)["metadata"]["annotations"][names.READ_ONLY] == "true"
+        assert names.READ_ONLY not in pod_of(a_deployment())["metadata"]["annotations"]
+
     def test_a_file_is_named_by_its_content(self) -> None:
         """Another configuration has another key, and the same one has the same key for ever, whatever signs uploads."""
         on, off = (files(a_registry({"storage": {"deleteEnabled": each}})) for each in (True, False))

@@ -15,7 +15,7 @@ Status = Literal["True", "False", "Unknown"]
 
 
 class Type(StrEnum):
-    """The conditions of a PrivateRegistry. Reconciling, Stalled (kstatus) and Outdated are there only while True."""
+    """The conditions of a PrivateRegistry. Reconciling, Stalled (kstatus), ReadOnly and Outdated: only while True."""
 
     READY = "Ready"
     AVAILABLE = "Available"
@@ -23,6 +23,8 @@ class Type(StrEnum):
     NODES_TRUSTED = "NodesTrusted"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    READ_ONLY = "ReadOnly"
+    """Pushes and deletions are refused; Ready says nothing of it, because whoever pulls is served."""
     OUTDATED = "Outdated"
     """A warning: nothing else depends on it."""
 
@@ -66,6 +68,8 @@ class Reason(StrEnum):
     PROVISIONING_FAILED = "ProvisioningFailed"
     NOT_WRITABLE = "NotWritable"
     RESIZE_REFUSED = "ResizeRefused"
+    # no writes for now
+    REQUESTED = "Requested"
     # names and certificates
     NAME_TAKEN = "NameTaken"
     HOST_INVALID = "HostInvalid"

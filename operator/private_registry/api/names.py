@@ -49,6 +49,8 @@ STAGED: Final = f"{GROUP}/staged"
 """Annotation of a Deployment whose pods are to be followed by others once every node pulls from another port."""
 ASKED: Final = f"{GROUP}/asked"
 """Annotation of a Deployment: hash of what its owner asks of its pods, by which the two are told apart."""
+READ_ONLY: Final = f"{GROUP}/read-only"
+"""Annotation of a registry's pod that takes no writes."""
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 

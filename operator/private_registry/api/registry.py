@@ -50,6 +50,7 @@ class Storage(Model):
     """Where the images are kept."""
 
     delete_enabled: bool = True
+    read_only: bool = False
     size: str | None = Field(default=None, max_length=32)
     storage_class_name: str | None = Field(default=None, max_length=253)
     access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
@@ -249,6 +250,8 @@ class PrivateRegistry(BaseModel):
     status: RegistryStatus
     stage: Doors | None = None
     """What its pods are like on the way to what was asked for; None: just as asked for."""
+    read_only: bool = False
+    """Whether its pods take no writes for now, which is more than its owner may have asked for."""
 
     @property
     def key(self) -> str:

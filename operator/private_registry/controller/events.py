@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import kopf
 
+from private_registry.api import names
 from private_registry.api.conditions import Reason, Type, find
-from private_registry.api.registry import RegistryStatus
+from private_registry.api.registry import PrivateRegistry, RegistryStatus
 
-_REPORTED = (Type.READY, Type.STALLED)
+_REPORTED = (Type.READY, Type.STALLED, Type.READ_ONLY)
 
 
 class _Post:
@@ -41,6 +42,12 @@ def post(body: dict[str, Any], *, reason: str, message: str, warning: bool = Fal
         _post.waiting.append(say)
 
 
+def about(registry: PrivateRegistry) -> dict[str, Any]:
+    """A registry, as far as an event needs it."""
+    metadata = {"namespace": registry.namespace, "name": registry.name, "uid": registry.uid}
+    return {"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": metadata}
+
+
 def post_transitions(body: dict[str, Any], old: RegistryStatus, new: RegistryStatus) -> None:
     """Say what turned between two statuses of a registry: ready or no longer, stalled or no longer."""
     for kind in _REPORTED:
@@ -52,3 +59,6 @@ def post_transitions(body: dict[str, Any], old: RegistryStatus, new: RegistrySta
             post(body, reason=after.reason if as_asked else f"Not{kind}", message=message, warning=not as_asked)
         if kind is Type.STALLED and now and after and (before is None or before.reason != after.reason):
             post(body, reason=after.reason, message=after.message, warning=True)
+        if kind is Type.READ_ONLY and was != now:
+            message = after.message if after else "pushes and deletions are taken again"
+            post(body, reason="ReadOnly" if after else "Writable", message=message)

@@ -8,6 +8,7 @@ from private_registry import pki
 from private_registry.controller.health.confirmation import Confirmation
 from private_registry.controller.registries.certificate import Chance
 from private_registry.controller.settings import Settings
+from private_registry.data.readonly import Cause
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Facts:
     """User names of the credentials to come that the registry has accepted."""
     taken_hosts: Mapping[str, str] = field(default_factory=dict)
     """Further names, without port, of registries that asked for them first, with those registries."""
+    read_only: tuple[Cause, ...] = ()
+    """What was observed for which the registry is to take no writes."""
     claim_user: str = ""
     """Another registry that uses the claim this one names."""
     upgrade_blocker: Blocker | None = None

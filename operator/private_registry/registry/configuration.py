@@ -66,26 +66,29 @@ def _key(name: str, text: str) -> str:
 def _texts(registry: PrivateRegistry) -> dict[str, str]:
     """Each file but for its last line, by the name that it has in the pod."""
     tls, delete_enabled = registry.certificate_secret is not None, registry.spec.storage.delete_enabled
-    texts = {FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks)}
+    texts = {
+        FILE: _text(tls=tls, delete_enabled=delete_enabled, asks=registry.doors.asks, read_only=registry.read_only)
+    }
     if registry.doors.pulls:
         texts[PULLS_FILE] = _pulls_text(tls=tls, asks=registry.doors.pulls_ask)
     return texts
 
 
+_READ_ONLY = {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}
+"""What answers 405 to a write, and keeps the purge from starting; the volume is mounted read-only as well."""
+
+
 @cache
-def _text(*, tls: bool, delete_enabled: bool, asks: bool) -> str:
+def _text(*, tls: bool, delete_enabled: bool, asks: bool, read_only: bool) -> str:
     """Kept, because there are a few of them and each plan of each registry begins with one."""
-    storage = {
-        "delete": {"enabled": delete_enabled},
-        "maintenance": {"uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False}},
-    }
+    purge = {"uploadpurging": {"enabled": True, "age": "168h", "interval": "24h", "dryrun": False}}
+    storage = {"delete": {"enabled": delete_enabled}, "maintenance": _READ_ONLY if read_only else purge}
     return _dumped(storage, _auth(HTPASSWD, asks=asks), _http(names.PORT, names.DEBUG_PORT, tls=tls))
 
 
 @cache
 def _pulls_text(*, tls: bool, asks: bool) -> str:
-    # Its volume is mounted read-only as well; this is what answers 405 to a write, and keeps its purge from starting.
-    storage = {"maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": True}}}
+    storage = {"maintenance": _READ_ONLY}
     http = _http(names.PULL_PORT, names.PULL_DEBUG_PORT, tls=tls)
     return _dumped(storage, _auth(PULLS_HTPASSWD, asks=asks), http)
 

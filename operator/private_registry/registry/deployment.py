@@ -85,8 +85,12 @@ def _strategy(registry: PrivateRegistry, wanted: Strategy) -> dict[str, Any]:
 
 def _template(registry: PrivateRegistry, image: str, certificate_hash: str) -> dict[str, Any]:
     about: dict[str, Any] = {"labels": names.labels(registry.name, registry.uid)}
-    if certificate_hash:
-        about["annotations"] = {names.CERTIFICATE: certificate_hash}
+    annotations = {
+        **({names.CERTIFICATE: certificate_hash} if certificate_hash else {}),
+        **({names.READ_ONLY: "true"} if registry.read_only else {}),
+    }
+    if annotations:
+        about["annotations"] = annotations
     spec = pod_spec(registry) | {
         "affinity": _affinity(registry),
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS + 7,
@@ -101,6 +105,8 @@ def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
     deletes = "true" if registry.spec.storage.delete_enabled else "false"
     main = _container(registry, CONTAINER, image, FILE)
     main["env"].insert(0, {"name": "REGISTRY_STORAGE_DELETE_ENABLED", "value": deletes})
+    if registry.read_only:
+        main["volumeMounts"][0]["readOnly"] = True
     if registry.doors.asks:
         main["volumeMounts"].append(_credentials_mount(CREDENTIALS))
     if not registry.doors.pulls:

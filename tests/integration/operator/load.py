@@ -26,19 +26,21 @@ PATIENCE = 30.0
 class Load:
     """One pull after the other on each node, and one push after the other; an async context manager."""
 
-    def __init__(self, cluster: Cluster, name: str = "team") -> None:
-        """The registry of that name is ready."""
+    def __init__(self, cluster: Cluster, name: str = "team", *, pushes: bool = True) -> None:
+        """The registry of that name is ready. Without `pushes` one only pulls what was pushed at the beginning."""
         self.failures: list[str] = []
         self.pulls = self.pushes = 0
         self._cluster = cluster
         self._name = name
+        self._goes_on_pushing = pushes
         self._on_disk: dict[str, trust.Entry] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        await self._push()
+        await self.push()
         self._tasks = [asyncio.create_task(self._pull_for_ever(node)) for node in NODES]
-        self._tasks.append(asyncio.create_task(self._push_for_ever()))
+        if self._goes_on_pushing:
+            self._tasks.append(asyncio.create_task(self._push_for_ever()))
         return self
 
     async def __aexit__(
@@ -55,7 +57,7 @@ class Load:
 
     async def more(self, number: int = 5) -> None:
         """Return after so many more pulls and pushes."""
-        pulls, pushes = self.pulls + number, self.pushes + number
+        pulls, pushes = self.pulls + number, self.pushes + number * self._goes_on_pushing
 
         async def done() -> bool:
             assert not any(task.done() for task in self._tasks)
@@ -88,12 +90,13 @@ class Load:
     async def _push_for_ever(self) -> None:
         while True:
             try:
-                await self._push()
+                await self.push()
             except (aiohttp.ClientError, OSError) as error:
                 self.failures.append(f"a push: {error}")
             self.pushes += 1
 
-    async def _push(self) -> None:
+    async def push(self) -> None:
+        """Push once, as people do. Raises aiohttp.ClientError when that is not taken."""
         told = json.loads((await self._cluster.entry(self._name))["data"][trust.KEY])
         config_map = await self._cluster.kube.get(
             kinds.CONFIG_MAP, self._cluster.namespace, names.ca_config_map(self._name)

@@ -3,11 +3,8 @@
 from typing import Any
 
 from private_registry.controller.facts import Facts
-from private_registry.controller.registries.plan import (
-    Create,
-    Plan,
-    plan,
-)
+from private_registry.controller.registries.plan import Plan, plan
+from private_registry.kube.writes import Create
 from tests.unit.controller.builders import (
     a_registry,
     facts,

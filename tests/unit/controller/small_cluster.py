@@ -21,9 +21,10 @@ from private_registry.controller.health.nodes import Nodes
 from private_registry.controller.health.summary import Findings
 from private_registry.controller.registries.drift import is_ours
 from private_registry.controller.registries.observe import Observed, earlier_files
-from private_registry.controller.registries.plan import Apply, Create, Delete, Plan, Write, plan
+from private_registry.controller.registries.plan import Plan, plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
+from private_registry.kube.writes import Apply, Create, Delete, Write
 from tests.unit.controller.builders import ADDRESS, NOW, a_registry, facts
 
 Object = dict[str, Any]

@@ -9,13 +9,8 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.controller.health.problem import Concern
 from private_registry.controller.registries.observe import Observed, cluster_ips, load_balancer_hosts
-from private_registry.controller.registries.plan import (
-    Apply,
-    Create,
-    Plan,
-    plan,
-    plan_deletion,
-)
+from private_registry.controller.registries.plan import Plan, plan, plan_deletion
+from private_registry.kube.writes import Apply, Create
 from private_registry.registry.metadata import applied_hash
 from private_registry.trust.entry import parse
 from tests.unit.controller.builders import (

@@ -12,12 +12,8 @@ from private_registry.api import names
 from private_registry.controller.facts import Blocker, Facts
 from private_registry.controller.registries.drift import stamped
 from private_registry.controller.registries.observe import Observed
-from private_registry.controller.registries.plan import (
-    Apply,
-    Create,
-    Delete,
-    plan,
-)
+from private_registry.controller.registries.plan import plan
+from private_registry.kube.writes import Apply, Create, Delete
 from private_registry.registry.configuration import HTTP_SECRET_KEY
 from tests.unit.controller.builders import (
     CREATING,

@@ -135,6 +135,7 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
     Reason.CREDENTIALS_INVALID: lambda: pushing({"metadata": {"name": "ci"}}),
+    Reason.REQUESTED: lambda: status_of({"storage": {"readOnly": True}}),
     Reason.PLAIN_HTTP_NOT_ACKNOWLEDGED: lambda: status_of({"tls": {"mode": "Disabled"}, "auth": {"mode": "Basic"}}),
     Reason.SPEC_INVALID: lambda: summary.refused(a_registry(), Reason.SPEC_INVALID, "spec.storage.size: too long", NOW),
     Reason.TOO_MANY_REGISTRIES: lambda: summary.refused(a_registry(), Reason.TOO_MANY_REGISTRIES, "delete one", NOW),

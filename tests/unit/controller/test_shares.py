@@ -11,7 +11,7 @@ from private_registry.api.registry import Copies, PrivateRegistry, RegistryStatu
 from private_registry.controller.copies import shares
 from private_registry.controller.copies.shares import Share
 from private_registry.controller.health.problem import Problem
-from private_registry.controller.registries.plan import Apply, Create, Delete
+from private_registry.kube.writes import Apply, Create, Delete
 from private_registry.registry.certificates import ca_config_map
 from private_registry.registry.credentials import Credential, pull_secret
 from tests.unit.controller.builders import a_body, a_registry

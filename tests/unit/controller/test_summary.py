@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from private_registry.api import names
-from private_registry.api.conditions import Reason, Type
+from private_registry.api.conditions import Reason, Type, find
 from private_registry.api.registry import RegistryStatus
 from private_registry.controller.facts import Blocker
 from private_registry.controller.health.problem import Concern, Problem
+from private_registry.data.readonly import Cause
 from private_registry.trust.entry import data_of, hash_of
 from tests.unit.controller.builders import (
     ADDRESS,
@@ -333,6 +334,21 @@ class TestStalled:
         """A message that is too long for a condition would keep the whole status from being written."""
         long = Problem(Reason.REFUSED_BY_SERVER, "x" * 100_000)
         assert all(len(each.message) <= 4096 for each in status_of(problems=(long,)).conditions)
+
+
+class TestReadOnly:
+    def test_it_names_every_cause(self) -> None:
+        """While there is one, and beside a registry that is ready: who pulls is served."""
+        causes = (Cause(Reason.BOUND, "until then"), Cause(Reason.REQUESTED, "it is asked for"))
+        status = status_of(read_only=causes)
+        said = condition(status, Type.READ_ONLY)
+        assert (said.status, said.reason, said.message) == (
+            "True",
+            Reason.BOUND,
+            "until then; it is asked for",
+        )
+        assert condition(status, Type.READY).status == "True"
+        assert find(status_of().conditions, Type.READ_ONLY) is None
 
 
 class TestFields:

@@ -20,11 +20,11 @@ from private_registry.controller.engine import Next
 from private_registry.controller.health.diagnosis import parse_time
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.drift import drifted, fingerprint
-from private_registry.controller.registries.plan import Apply, Create, Delete
 from private_registry.controller.world import World
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, Kube, NotFoundError
 from private_registry.kube.kinds import PRIVATE_REGISTRY
+from private_registry.kube.writes import Apply, Create, Delete
 
 Object = dict[str, Any]
 

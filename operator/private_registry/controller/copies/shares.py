@@ -13,9 +13,9 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import Copies, PrivateRegistry
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.drift import drifted, is_ours, stamped
-from private_registry.controller.registries.plan import Apply, Create, Delete, Write
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
+from private_registry.kube.writes import Apply, Create, Delete, Write
 from private_registry.registry.certificates import CA_KEY, ca_copy
 from private_registry.registry.credentials import DOCKER_CONFIG, pull_secret_copy
 

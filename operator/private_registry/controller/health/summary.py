@@ -48,6 +48,9 @@ def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> Regi
     if problems:
         first = problems[0]
         conditions.append(_condition(Type.STALLED, "True", first.reason, "; ".join(each.message for each in problems)))
+    if causes := found.plan.read_only:
+        message = "; ".join(each.message for each in causes)
+        conditions.append(_condition(Type.READ_ONLY, "True", causes[0].reason, message))
     if found.outdated:
         reason, message = found.outdated[0][0], "; ".join(text for _, text in found.outdated)
         conditions.append(_condition(Type.OUTDATED, "True", reason, message))

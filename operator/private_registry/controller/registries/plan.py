@@ -31,8 +31,10 @@ from private_registry.controller.registries.observe import (
     signs_uploads,
 )
 from private_registry.controller.registries.taken import names_taken
+from private_registry.data import readonly
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
+from private_registry.kube.writes import Apply, Create, Delete, Write
 from private_registry.registry.certificates import ca_config_map, certificate_secret
 from private_registry.registry.claim import claim
 from private_registry.registry.configuration import configuration
@@ -48,27 +50,6 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Create:
-    """POST: an object of this name that comes into being meanwhile is not ours and stays as it is."""
-
-    obj: Object
-
-
-@dataclass(frozen=True)
-class Apply:
-    obj: Object
-    live: Object
-
-
-@dataclass(frozen=True)
-class Delete:
-    live: Object
-
-
-Write = Create | Apply | Delete
-
-
-@dataclass(frozen=True)
 class Plan:
     writes: tuple[Write, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -80,11 +61,15 @@ class Plan:
     """None where nobody is asked for credentials."""
     rollout: Rollout = rollout.ABSENT
     queued_behind: Blocker | None = None
+    read_only: tuple[readonly.Cause, ...] = ()
+    """Why it takes no writes; empty: it does."""
 
 
 def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     """The next writes for a registry that is not being deleted."""
+    causes = readonly.causes(registry, facts.read_only)
     registry = credentials.staged(registry, seen, followed=facts.followed)
+    registry = registry.model_copy(update={"read_only": bool(causes)})
     if taken := names_taken(registry, seen):
         return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
     draft = _Draft(registry, seen, facts)
@@ -99,7 +84,7 @@ def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     else:
         draft.waiting = "the Service's address"
     draft.leftovers()
-    return draft.done()
+    return replace(draft.done(), read_only=causes)
 
 
 class _Draft:
@@ -295,7 +280,10 @@ class _Draft:
         service = self._seen.get(kinds.SERVICE, self._registry.name)
         brought = self._serving.fingerprint if self._serving and self._registry.spec.tls.mode == "Secret" else ""
         pulls = ["pull user"] if self._registry.has_pull_user else []
-        return asked_hash(self._registry, brought, *cluster_ips(service), *load_balancer_hosts(service), *pulls)
+        writes = ["read-only"] if self._registry.read_only else []
+        return asked_hash(
+            self._registry, brought, *cluster_ips(service), *load_balancer_hosts(service), *pulls, *writes
+        )
 
     def entry(self, addresses: tuple[str, ...]) -> None:
         registry, facts = self._registry, self._facts
