@@ -93,6 +93,9 @@ def main() -> None:
 @click.option("--identity", envvar="POD_NAME", help="Name of this candidate for the Lease; absent: the host's name.")
 @click.option("--registry-image", envvar="REGISTRY_IMAGE", help="Image of registries that name none.")
 @click.option(
+    "--image", default="", help="Image of this program, for what runs beside registries; absent: that of its own pod."
+)
+@click.option(
     "--registries-per-namespace",
     type=click.IntRange(min=1),
     default=32,
@@ -114,6 +117,7 @@ def operator(
     namespace: str,
     identity: str | None,
     registry_image: str | None,
+    image: str,
     registries_per_namespace: int,
     startup_taint: str,
     health_port: int,
@@ -133,6 +137,7 @@ def operator(
         namespace=namespace,
         agents_namespace=agents_namespace,
         registry_image=registry_image or DEFAULT_IMAGE,
+        image=image,
         startup_taint=startup_taint,
         registries_per_namespace=registries_per_namespace,
     )
@@ -206,6 +211,28 @@ def agent(
             asyncio.run(room.run(settings, login(kubeconfig, context)))
     except (LoginError, OSError) as error:
         raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option(
+    "--directory", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the volume is."
+)
+@click.option("--grace", type=click.FloatRange(min=0), required=True, help="Seconds: what is younger stays.")
+@click.option("--delete-untagged", is_flag=True, help="Also what no tag leads to.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would go.")
+@click.option(
+    "--outcome", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to say in what was done."
+)
+def collect(directory: Path, outcome: Path, **how: Any) -> None:
+    """Collect the garbage of a registry's volume, to which nobody writes meanwhile."""
+    from private_registry.jobs.collect import collect as run  # noqa: PLC0415
+    from private_registry.jobs.collect import write_outcome  # noqa: PLC0415
+
+    log.setup("json", "info")
+    found = run(directory, **how)
+    write_outcome(found, outcome)
+    if found.error:
+        raise click.ClickException(found.error)
 
 
 def _rules(cluster_domain: str | None, service_ranges: tuple[Network, ...], allowed_hosts: tuple[str, ...]) -> Rules:

@@ -36,9 +36,20 @@ os.execve(opened, command, os.environ)
 
 
 def command_line(pod: dict[str, Any], container: dict[str, Any], program: Path, root: Path) -> list[str | Path]:
-    """How a container of a pod spec is started in `root`; `program` is what its image would hold."""
+    """How a container of a pod spec is started in `root`; `program` is what its image would hold.
+
+    One that names no command is of our own image. Its program is not in `root`: it is told where its files are from
+    outside.
+    """
+    if "command" not in container:
+        return [sys.executable, "-m", "private_registry", *(_from_outside(each, root) for each in container["args"])]
     user = pod["securityContext"]["runAsUser"]
     return [*(sys.executable, "-c", _LAUNCH), *(program, root, str(user)), *container["command"]]
+
+
+def _from_outside(argument: str, root: Path) -> str:
+    option, equals, value = argument.partition("=")
+    return f"{option}={root}{value}" if equals and value.startswith("/") else argument
 
 
 def content(obj: dict[str, Any]) -> dict[str, bytes]:

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     RESIZE_REFUSED = "ResizeRefused"
     # no writes for now
     REQUESTED = "Requested"
+    COLLECTING = "Collecting"
+    COLLECTION_REFUSED = "CollectionRefused"
     # names and certificates
     NAME_TAKEN = "NameTaken"
     HOST_INVALID = "HostInvalid"

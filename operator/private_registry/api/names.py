@@ -51,11 +51,17 @@ ASKED: Final = f"{GROUP}/asked"
 """Annotation of a Deployment: hash of what its owner asks of its pods, by which the two are told apart."""
 READ_ONLY: Final = f"{GROUP}/read-only"
 """Annotation of a registry's pod that takes no writes."""
+GIVEN_UP: Final = f"{GROUP}/given-up"
+"""Annotation of a Job that is to do no more: why."""
 CERTIFICATE: Final = f"{GROUP}/certificate"
 """Annotation of a registry's pod: fingerprint of the certificate that it was started with."""
 
 ROTATE: Final = f"{GROUP}/rotate-credentials"
 """Annotation of a PrivateRegistry: with another value than before, the generated credential is replaced."""
+COLLECT: Final = f"{GROUP}/collect-garbage"
+"""Annotation of a PrivateRegistry: with another value than before, garbage is collected. Of the Job: that value."""
+COLLECT_DRY_RUN: Final = f"{GROUP}/collect-garbage-dry-run"
+"""Likewise, to be told what a collection would give back."""
 ROTATE_CA: Final = f"{GROUP}/rotate-ca"
 """Annotation of the Secret with the cluster's CA: with another value than before, the CA is replaced."""
 ROTATED_FOR: Final = f"{GROUP}/rotated-for"
@@ -138,6 +144,10 @@ def htpasswd_secret(name: str) -> str:
 def configuration(name: str) -> str:
     """The Secret with the files that the registry's processes are configured by."""
     return f"{name}-config"
+
+
+def collection_job(name: str) -> str:
+    return f"{name}-collection"
 
 
 def entry(namespace: str, name: str) -> str:

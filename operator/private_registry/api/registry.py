@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from private_registry.api import names
+from private_registry.api.collection import GarbageCollection, GarbageCollectionStatus
 from private_registry.api.conditions import Condition
 from private_registry.api.selectors import LabelSelector, LabelValue
 
@@ -140,6 +141,7 @@ class Scheduling(Model):
 
 class Spec(Model):
     storage: Storage = Storage()
+    garbage_collection: GarbageCollection = GarbageCollection()
     tls: Tls = Tls()
     auth: Auth = Auth()
     service: Service = Service()
@@ -215,6 +217,7 @@ class RegistryStatus(Model):
     conditions: tuple[Condition, ...] = ()
     nodes: NodesStatus = NodesStatus()
     copies: Copies = Copies()
+    garbage_collection: GarbageCollectionStatus = GarbageCollectionStatus()
 
 
 class Doors(Model):
@@ -246,12 +249,18 @@ class PrivateRegistry(BaseModel):
     created: str
     rotate: str
     """Value of the annotation that asks for another credential."""
+    collect: str = ""
+    """Of the one that asks for a collection of garbage."""
+    collect_dry_run: str = ""
+    """Of the one that asks for a dry run of it."""
     spec: Spec
     status: RegistryStatus
     stage: Doors | None = None
     """What its pods are like on the way to what was asked for; None: just as asked for."""
     read_only: bool = False
     """Whether its pods take no writes for now, which is more than its owner may have asked for."""
+    halted: bool = False
+    """Whether it has no pod for now."""
 
     @property
     def key(self) -> str:
@@ -350,6 +359,7 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
     Raises SpecInvalidError naming each field that does not fit.
     """
     metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
@@ -363,7 +373,9 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
         deleting=bool(metadata.get("deletionTimestamp")),
         finalizers=tuple(metadata.get("finalizers") or ()),
         created=metadata.get("creationTimestamp", ""),
-        rotate=(metadata.get("annotations") or {}).get(names.ROTATE, ""),
+        rotate=annotations.get(names.ROTATE, ""),
+        collect=annotations.get(names.COLLECT, ""),
+        collect_dry_run=annotations.get(names.COLLECT_DRY_RUN, ""),
         spec=spec,
         status=parse_status(body.get("status") or {}),
     )

@@ -7,6 +7,7 @@ from typing import Any, cast
 import kopf
 
 from private_registry.api import names
+from private_registry.api.collection import GarbageCollectionStatus
 from private_registry.api.conditions import Reason, Type, find
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
 
@@ -48,8 +49,21 @@ def about(registry: PrivateRegistry) -> dict[str, Any]:
     return {"apiVersion": names.API_VERSION, "kind": "PrivateRegistry", "metadata": metadata}
 
 
+def _post_collection(body: dict[str, Any], status: GarbageCollectionStatus) -> None:
+    if status.result == "Failed":
+        text = f"the collection of garbage failed, and pushes are taken again: {status.message}"
+        post(body, reason="CollectionFailed", message=text, warning=True)
+    else:
+        verb, reason = ("would give back", "CollectionDryRun") if status.dry_run else ("gave back", "Collected")
+        text = f"{verb} {status.bytes} bytes: {status.blobs} blobs, {status.manifests} untagged manifests, "
+        post(body, reason=reason, message=f"{text}{status.repositories} empty repositories")
+
+
 def post_transitions(body: dict[str, Any], old: RegistryStatus, new: RegistryStatus) -> None:
     """Say what turned between two statuses of a registry: ready or no longer, stalled or no longer."""
+    run = new.garbage_collection
+    if run.result and run.last_run != old.garbage_collection.last_run:
+        _post_collection(body, run)
     for kind in _REPORTED:
         before, after = find(old.conditions, kind), find(new.conditions, kind)
         was, now = (each is not None and each.status == "True" for each in (before, after))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import socket
 from collections.abc import Coroutine
 from dataclasses import replace
 from ipaddress import ip_network
@@ -69,7 +70,7 @@ async def run(credentials: Credentials, settings: Settings, *, identity: str, he
 
 
 async def _look_around(kube: Kube, settings: Settings) -> Settings:
-    """Check the cluster, and find the Service range where it was not given."""
+    """Check the cluster, and find what was not given: the Service range, and the image that this program is from."""
     version = await kube.server_version()
     if version < OLDEST:
         found, oldest = (".".join(map(str, each)) for each in (version, OLDEST))
@@ -81,6 +82,7 @@ async def _look_around(kube: Kube, settings: Settings) -> Settings:
         raise UnsupportedClusterError(
             "the CustomResourceDefinitions are missing: kubectl apply -k manifests, or apply install.yaml"
         ) from None
+    settings = replace(settings, image=settings.image or await _own_image(kube, settings.namespace))
     if settings.rules.service_ranges:
         return settings
     try:
@@ -90,6 +92,19 @@ async def _look_around(kube: Kube, settings: Settings) -> Settings:
         return settings
     ranges = tuple(ip_network(cidr) for obj in found_ranges for cidr in obj["spec"]["cidrs"])
     return replace(settings, rules=replace(settings.rules, service_ranges=ranges))
+
+
+async def _own_image(kube: Kube, namespace: str) -> str:
+    """The image of the pod that this is, whose host name is its name; empty where this is none.
+
+    Raises ApiError: without an answer nothing may be decided, because pods without the image would differ from those
+    with it, and every registry would be rolled out.
+    """
+    pods = await kube.list(kinds.POD, namespace, fields=f"metadata.name={socket.gethostname()}")
+    image = next((str(pod["spec"]["containers"][0]["image"]) for pod in pods.items), "")
+    if not image:
+        logger.warning("not in a pod: without --image nothing runs beside the registries' data")
+    return image
 
 
 async def _lead(

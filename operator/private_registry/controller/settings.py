@@ -15,6 +15,8 @@ class Settings:
     namespace: str = names.OPERATOR_NAMESPACE
     agents_namespace: str = names.AGENTS_NAMESPACE
     registry_image: str = DEFAULT_IMAGE
+    image: str = ""
+    """Of the operator itself, for what runs beside a registry's data; empty: not known, and nothing of it runs."""
     startup_taint: str = ""
     """Key of the taint that is taken from a node once it is proven; empty: nodes are not written to."""
     registries_per_namespace: int = 32

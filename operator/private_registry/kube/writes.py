@@ -28,4 +28,12 @@ class Delete:
     live: Object
 
 
-Write = Create | Apply | Delete
+@dataclass(frozen=True)
+class Merge:
+    """Change some fields of this very object, as it was read."""
+
+    change: Object
+    live: Object
+
+
+Write = Create | Apply | Delete | Merge

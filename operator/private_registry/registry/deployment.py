@@ -56,7 +56,7 @@ def deployment(registry: PrivateRegistry, *, image: str, certificate_hash: str, 
         "kind": "Deployment",
         "metadata": about,
         "spec": {
-            "replicas": 1,
+            "replicas": 0 if registry.halted else 1,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
             "strategy": _strategy(registry, strategy),

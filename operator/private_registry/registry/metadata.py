@@ -41,6 +41,7 @@ def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
         exclude={
             "service": True,
             "storage": {"size", "reclaim_policy"},
+            "garbage_collection": True,
             "node_trust": {"enabled", "node_selector"},
             "auth": {"users", "pull_secret"},
             "tls": {"ca_distribution"},

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from private_registry.api import conditions, names
+from private_registry.api.collection import GarbageCollectionStatus
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import RegistryStatus
 from private_registry.controller.facts import Blocker
 from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.versions import outdated
+from private_registry.registry.jobs import collection_job
 from private_registry.trust import reasons as trust_reasons
 from tests.unit.controller.builders import (
     CREATING,
@@ -27,6 +29,7 @@ from tests.unit.controller.builders import (
     a_storage_class,
     an_agent_pod,
     an_unschedulable_pod,
+    at,
     waiting,
 )
 from tests.unit.controller.scenes import status_of
@@ -95,6 +98,17 @@ def told(reason: Reason, concern: Concern = Concern.REGISTRY) -> RegistryStatus:
 
 OLD_CONTAINERD = {"name": "containerd", "version": "1.6.20"}
 
+
+NIGHTLY = "0 3 * * *"
+
+
+def a_collection() -> Object:
+    """The Job of one that has just begun."""
+    job = collection_job(a_registry(), image="operator", asked="now", dry_run=False, node="")
+    job["metadata"] |= {"uid": "job", "creationTimestamp": at(1)}
+    return job
+
+
 SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.READY: status_of,
     Reason.SERVING: status_of,
@@ -135,6 +149,13 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
     Reason.CREDENTIALS_INVALID: lambda: pushing({"metadata": {"name": "ci"}}),
+    Reason.COLLECTING: lambda: status_of(changed={("Job", "team-collection"): a_collection()}),
+    Reason.COLLECTION_REFUSED: lambda: status_of(
+        {"garbageCollection": {"schedule": NIGHTLY}},
+        before=RegistryStatus(
+            garbage_collection=GarbageCollectionStatus(schedule=f"{NIGHTLY} Etc/UTC", next_run=at(10))
+        ),
+    ),
     Reason.REQUESTED: lambda: status_of({"storage": {"readOnly": True}}),
     Reason.PLAIN_HTTP_NOT_ACKNOWLEDGED: lambda: status_of({"tls": {"mode": "Disabled"}, "auth": {"mode": "Basic"}}),
     Reason.SPEC_INVALID: lambda: summary.refused(a_registry(), Reason.SPEC_INVALID, "spec.storage.size: too long", NOW),

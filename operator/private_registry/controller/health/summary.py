@@ -113,6 +113,7 @@ def _status(
             ),
         ),
         copies=registry.status.copies,
+        garbage_collection=found.plan.run.status,
     )
 
 

@@ -136,6 +136,8 @@ class RegistryLoop:
         if unsaid:
             waits.append(GATHER)
         waits += [each for each in (nodes.next_look, confirmed.next_look) if each is not None]
+        if planned.run.next_look is not None:
+            waits.append(max(SOON, planned.run.next_look))
         if planned.serving and planned.serving.renewal:
             waits.append(max(SOON, (planned.serving.renewal - _now()).total_seconds()))
         if planned.users and planned.users.expires:

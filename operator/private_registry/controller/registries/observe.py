@@ -63,6 +63,7 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
         (kinds.SERVICE, namespace, name),
         (kinds.DEPLOYMENT, namespace, name),
         (kinds.CLAIM, namespace, registry.claim_name),
+        (kinds.JOB, namespace, names.collection_job(name)),
         (kinds.SECRET, namespace, names.configuration(name)),
         (kinds.SECRET, namespace, names.certificate_secret(name)),
         (kinds.CONFIG_MAP, namespace, names.ca_config_map(name)),

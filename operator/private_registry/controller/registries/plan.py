@@ -5,13 +5,14 @@ new registry makes the Service and a later one the certificate. The loop plans a
 plan is empty. Killed between any two of them, the next start plans from what there is.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.data import collection
 from private_registry.controller.facts import Blocker, Facts
 from private_registry.controller.health import diagnosis, rollout
 from private_registry.controller.health.problem import Concern, Problem
@@ -63,13 +64,16 @@ class Plan:
     queued_behind: Blocker | None = None
     read_only: tuple[readonly.Cause, ...] = ()
     """Why it takes no writes; empty: it does."""
+    run: collection.Run = field(default_factory=collection.Run)
+    """Of the collection of garbage."""
 
 
 def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     """The next writes for a registry that is not being deleted."""
-    causes = readonly.causes(registry, facts.read_only)
+    run = collection.look(registry, seen, facts.settings.image, facts.now)
+    causes = readonly.causes(registry, [*([run.cause] if run.cause else []), *facts.read_only])
     registry = credentials.staged(registry, seen, followed=facts.followed)
-    registry = registry.model_copy(update={"read_only": bool(causes)})
+    registry = registry.model_copy(update={"read_only": bool(causes), "halted": run.halts})
     if taken := names_taken(registry, seen):
         return Plan(problems=taken, rollout=_rollout(registry, seen, facts))
     draft = _Draft(registry, seen, facts)
@@ -84,7 +88,14 @@ def plan(registry: PrivateRegistry, seen: Observed, facts: Facts) -> Plan:
     else:
         draft.waiting = "the Service's address"
     draft.leftovers()
-    return replace(draft.done(), read_only=causes)
+    done = draft.done()
+    return replace(
+        done,
+        writes=(*done.writes, *run.writes),
+        problems=(*done.problems, *run.problems),
+        read_only=causes,
+        run=run,
+    )
 
 
 class _Draft:

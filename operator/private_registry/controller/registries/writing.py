@@ -20,7 +20,7 @@ from private_registry.controller.settings import Settings
 from private_registry.controller.world import OURS, World, deployments_by_registry, key_of_entry, names_in
 from private_registry.kube import kinds
 from private_registry.kube.client import ApiError, ConflictError, Kube
-from private_registry.kube.writes import Apply, Create, Delete, Write
+from private_registry.kube.writes import Apply, Create, Delete, Merge, Write
 
 Object = dict[str, Any]
 
@@ -93,6 +93,13 @@ class Writer:
                     applied = obj["metadata"]["annotations"][names.APPLIED]
                     self._rewritten[after["metadata"]["uid"]] = (applied, fingerprint(after))
                 return seen.with_written(after)
+            case Merge(change, live):
+                metrics.WRITES.labels("merge", live["kind"]).inc()
+                metadata = live["metadata"]
+                version = {"resourceVersion": metadata["resourceVersion"]}
+                change = {**change, "metadata": {**change.get("metadata", {}), **version}}
+                kind = kinds.of(live)
+                return seen.with_written(await self._kube.merge(kind, metadata["namespace"], metadata["name"], change))
             case Delete(live):
                 metrics.WRITES.labels("delete", live["kind"]).inc()
                 await self._kube.delete(live)
@@ -162,7 +169,7 @@ def _is_refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> boo
 
 
 def _object(write: Write) -> Object:
-    return write.live if isinstance(write, Delete) else write.obj
+    return write.live if isinstance(write, Delete | Merge) else write.obj
 
 
 def _refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> Problem:

@@ -7,6 +7,7 @@ takes as long as the kube-proxy needs to hear that the pod is leaving.
 import asyncio
 import contextlib
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from tests.cluster.processes import NotReadyError, Process
 from tests.cluster.processes.process import program
 from tests.integration import container
 from tests.integration.operator.parts.mirror import Mirror
+from tests.integration.operator.parts.pod_status import pod_status
 from tests.integration.operator.parts.proxy import Proxy, on_loopback
 from tests.integration.operator.parts.volumes import SELECTED_NODE, Provisioner, hand_over
 from tests.waiting import aeventually
@@ -78,6 +80,8 @@ class Kubelet:
         """Node that the next pods are put on, whatever the scheduler would rather do; empty: where it would."""
         self.held = False
         """Whether new pods are kept from starting, as by a slow pull."""
+        self.jobs_held = False
+        """Whether pods that run to the end are kept from getting there."""
         self.secrets_held = False
         """Whether pods are kept from what has changed in their Secrets; a real kubelet may take a minute or more."""
         self._mirror = mirror
@@ -110,6 +114,11 @@ class Kubelet:
     def hold(self, held: bool) -> None:
         """Keep new pods from starting, or let them."""
         self.held = held
+        self._mirror.changed()
+
+    def hold_jobs(self, held: bool) -> None:
+        """Keep pods from coming to their end, or let them."""
+        self.jobs_held = held
         self._mirror.changed()
 
     def hold_secrets(self, held: bool) -> None:
@@ -244,10 +253,28 @@ class Kubelet:
                 container.project(pod["spec"], self._root(pod), await self._contents(pod))
 
     async def _run_to_the_end(self, placed: _Placed, argv: list[str | Path]) -> None:
-        process = await asyncio.create_subprocess_exec(*DIE_WITH_PARENT, *argv, stdout=asyncio.subprocess.DEVNULL)
-        status = await process.wait()
-        ended = {"terminated": {"exitCode": status, "reason": "Error" if status else "Completed"}}
-        await self._report(placed, "Failed" if status else "Succeeded", ended)
+        (spec,) = placed.pod["spec"]["containers"]
+        said = self._root(placed.pod) / str(spec.get("terminationMessagePath", "/dev/termination-log")).lstrip("/")
+        said.parent.mkdir(parents=True, exist_ok=True)
+        said.touch()
+        await self._report(placed, "Running", {"running": {"startedAt": _now()}})
+        process = await asyncio.create_subprocess_exec(
+            *DIE_WITH_PARENT, *argv, stdout=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": "operator"}
+        )
+        try:
+            await self._until(placed.pod, lambda: not self.jobs_held)
+            status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        terminated = {
+            "exitCode": status,
+            "reason": "Error" if status else "Completed",
+            "message": said.read_text()[-4096:],
+            "startedAt": placed.since,
+            "finishedAt": _now(),
+        }
+        await self._report(placed, "Failed" if status else "Succeeded", {"terminated": terminated})
 
     async def _serve(
         self, placed: _Placed, spec: dict[str, Any], argv: list[str | Path], environment: dict[str, str]
@@ -312,33 +339,8 @@ class Kubelet:
         ready: bool = False,
         last: dict[str, Any] | None = None,
     ) -> None:
-        yes_or_no = "True" if ready else "False"
-        statuses: list[dict[str, Any]] = [
-            {
-                "name": spec["name"],
-                "image": spec["image"],
-                "imageID": "",
-                "ready": ready,
-                "restartCount": 1 if last else 0,
-                "state": state,
-                **({"lastState": last} if last else {}),
-            }
-            for spec in placed.pod["spec"]["containers"]
-        ]
-        conditions = {"PodScheduled": "True", "Initialized": "True", "ContainersReady": yes_or_no, "Ready": yes_or_no}
-        await self._patch(
-            placed.pod,
-            {
-                "phase": phase,
-                "podIP": placed.ip,
-                "podIPs": [{"ip": placed.ip}],
-                "conditions": [
-                    {"type": kind, "status": value, "lastTransitionTime": placed.since}
-                    for kind, value in conditions.items()
-                ],
-                "containerStatuses": statuses,
-            },
-        )
+        status = pod_status(placed.pod, phase, state, ready=ready, last=last, since=placed.since)
+        await self._patch(placed.pod, {**status, "podIP": placed.ip, "podIPs": [{"ip": placed.ip}]})
 
     async def _patch(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
         metadata = {"uid": pod["metadata"]["uid"]}

@@ -18,6 +18,7 @@ _SUCCESSES = re.compile(r'^private_registry_reconcile_total\{[^}]*result="succes
 
 ACCOUNT = "private-registry-operator"
 ALLOWED_HOSTS = "*.registry.example.com"
+IMAGE = "images.example.com/private-registry-operator:1"
 
 WAITS: Mapping[str, float] = {
     # So long that whatever a test sees happen, happened because a watch told.
@@ -72,6 +73,7 @@ class Operator:
                 f"--identity={self._identity}",
                 f"--health-port={self._port}",
                 f"--allowed-hosts={ALLOWED_HOSTS}",
+                f"--image={IMAGE}",
                 "--log-format=text",
                 *arguments,
             ],

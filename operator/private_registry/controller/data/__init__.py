@@ -1,0 +1,1 @@
+"""What the operator does for the data of registries, step by step."""

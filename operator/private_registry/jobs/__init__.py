@@ -1,0 +1,1 @@
+"""What runs from the operator's image beside a registry: its own process, with no rights in the cluster."""
