@@ -147,6 +147,10 @@ class Kubelet:
                 await self._mirror.until(lambda: self._proxy.knows_to_leave(placed.ip))
                 for process in self._processes[uid]:
                     await process.drain(15)
+            elif uid in self._placed and pod["spec"]["restartPolicy"] == "Never":
+                killed = {"exitCode": 137, "reason": "Error", "finishedAt": _now()}
+                with contextlib.suppress(_HasToGoError):
+                    await self._report(self._placed[uid], "Failed", {"terminated": killed})
         finally:
             for process in self._processes.pop(uid, ()):
                 # Not in a thread: it dies with the one that started it. It takes no second without connections.
