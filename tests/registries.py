@@ -10,9 +10,11 @@ from private_registry.registry.configuration import configuration
 from private_registry.registry.credentials import Credential, Htpasswd, credentials_secret, htpasswd_secret, pull_secret
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
+from private_registry.registry.jobs import collection_job
 from private_registry.registry.service import service
 
 IMAGE = "docker.io/library/registry:3.1.1"
+OPERATOR_IMAGE = "registry.example.com/private-registry-operator:0.1.0"
 FINGERPRINT = "5f"
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -91,6 +93,7 @@ def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
             strategy="RollingUpdate",
         ),
         image_proof_pod(registry, image=image, node_name="worker"),
+        collection_job(registry, image=OPERATOR_IMAGE, asked="now", dry_run=False, node="worker"),
     ]
     if registry.certificate_secret:
         made.append(certificate_secret(registry, Certificate("a certificate", "a key", "a CA")))

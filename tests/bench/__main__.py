@@ -2,8 +2,8 @@
 
     python -m tests.bench [--idle SECONDS] [--runs N] [PART ...]
 
-A part is one of `cluster` (or of it `latency`, `standing`) and `agent` (or of it `agent-standing`, `agent-crowd`,
-`agent-pulls`); without any, all are taken. Ends with status 1 when a bar is missed.
+A part is one of `cluster` (or of it `latency`, `standing`, `collection`) and `agent` (or of it `agent-standing`,
+`agent-crowd`, `agent-pulls`); without any, all are taken. Ends with status 1 when a bar is missed.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from private_registry.kube.client import Kube
 from private_registry.kube.login import login
-from tests.bench import latency, standing
+from tests.bench import collection, latency, standing
 from tests.bench.agent import crowd, pulls
 from tests.bench.agent import standing as agent_standing
 from tests.bench.measure import Figure
@@ -29,6 +29,7 @@ ByAgent = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
 OF_CLUSTER: dict[str, OnCluster] = {
     "latency": lambda kube, cluster, asked: latency.figures(kube, cluster, asked.runs),
     "standing": lambda kube, cluster, asked: standing.figures(kube, cluster, asked.idle),
+    "collection": lambda _kube, cluster, _asked: collection.figures(cluster),
 }
 OF_AGENT: dict[str, ByAgent] = {
     "agent-standing": lambda asked: agent_standing.figures(asked.idle),

@@ -8,6 +8,7 @@ from private_registry.controller.settings import DEFAULT_IMAGE
 from private_registry.kube.client import ForbiddenError, Kube, Object
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
+from private_registry.registry.jobs import collection_job
 from tests.cluster.processes import ControlPlane
 from tests.contract.documents import named, pods, rendered
 from tests.integration.admission.conftest import NAMESPACE, kubectl
@@ -52,6 +53,8 @@ async def test_a_registrys_pods_are_restricted(admin: Kube, spec: Object) -> Non
     proof = image_proof_pod(registry, image=DEFAULT_IMAGE, node_name="node-a")
     del proof["metadata"]["ownerReferences"]
     await admin.create(proof, dry_run=True)
+    collection = collection_job(registry, image=DEFAULT_IMAGE, asked="now", dry_run=False, node="node-a")
+    await admin.create(pod(collection["spec"]["template"], NAMESPACE), dry_run=True)
 
 
 async def test_the_cleanup_is_let_in_by_what_it_brings(cluster: ControlPlane, admin: Kube) -> None:
