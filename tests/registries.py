@@ -91,6 +91,7 @@ def objects(registry: PrivateRegistry) -> list[dict[str, Any]]:
             image=image,
             certificate_hash=FINGERPRINT if registry.certificate_secret else "",
             strategy="RollingUpdate",
+            space_image="private-registry-operator:0.1.0",
         ),
         image_proof_pod(registry, image=image, node_name="worker"),
         collection_job(registry, image=OPERATOR_IMAGE, asked="now", dry_run=False, node="worker"),

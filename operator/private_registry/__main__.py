@@ -1,9 +1,9 @@
-"""The `private-registry` command: `operator` runs in one pod, `agent` on every node.
+"""The `private-registry` command: `operator` runs in one pod, `agent` on every node, `report` beside each registry.
 
-Each imports its own room only when it runs: an agent would otherwise pay for the operator's libraries on every node.
+Each imports what it needs only when it runs: an agent would otherwise pay for the operator's libraries on every node,
+and each registry for asyncio and TLS.
 """
 
-import asyncio
 import os
 import re
 import socket
@@ -18,7 +18,6 @@ import click
 from private_registry import __version__, log
 from private_registry.api import names
 from private_registry.api.hosts import Network, Rules
-from private_registry.kube.login import LoginError, login
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -126,10 +125,13 @@ def operator(
     **rules: Any,
 ) -> None:
     """Run registries: their Deployments, Services, certificates, trust entries and status."""
+    import asyncio  # noqa: PLC0415
+
     from private_registry.controller import main as controller  # noqa: PLC0415
     from private_registry.controller.settings import DEFAULT_IMAGE, Settings  # noqa: PLC0415
     from private_registry.kube.client import ApiError  # noqa: PLC0415
     from private_registry.kube.lease import LeadershipLostError  # noqa: PLC0415
+    from private_registry.kube.login import LoginError, login  # noqa: PLC0415
 
     log.setup(log_format, log_level)
     settings = Settings(
@@ -192,7 +194,10 @@ def agent(
     **rules: Any,
 ) -> None:
     """Keep one node's trust in registries: write its runtime's files, prove them, repair them, undo them."""
+    import asyncio  # noqa: PLC0415
+
     from private_registry.agent import main as room  # noqa: PLC0415
+    from private_registry.kube.login import LoginError, login  # noqa: PLC0415
 
     log.setup(log_format, log_level)
     settings = room.AgentSettings(
@@ -233,6 +238,23 @@ def collect(directory: Path, outcome: Path, **how: Any) -> None:
     write_outcome(found, outcome)
     if found.error:
         raise click.ClickException(found.error)
+
+
+@main.command()
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/var/lib/registry"),
+    show_default=True,
+    help="Where the volume is.",
+)
+@click.option("--address", envvar="POD_IP", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=names.SPACE_PORT, show_default=True, help="Port to listen on.")
+def report(directory: Path, address: str, port: int) -> None:
+    """Say how full the volume of a registry is: JSON at /, the same for Prometheus at /metrics."""
+    from private_registry.jobs.report import serve  # noqa: PLC0415
+
+    serve(directory, address, port)
 
 
 def _rules(cluster_domain: str | None, service_ranges: tuple[Network, ...], allowed_hosts: tuple[str, ...]) -> Rules:

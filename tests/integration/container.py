@@ -15,6 +15,7 @@ import aiohttp
 
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
+from private_registry.registry.deployment import SPACE_CONTAINER
 
 Content = Mapping[str, Mapping[str, bytes]]
 """What ConfigMaps and Secrets hold, by their name and key."""
@@ -81,11 +82,13 @@ def project(pod: dict[str, Any], root: Path, contents: Content) -> None:
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
     """The variables of a container; none is from a Secret, because who sees the process reads its environment."""
-    return {each["name"]: each["value"] for each in container.get("env") or []}
+    return {each["name"]: each["value"] for each in container.get("env") or [] if "value" in each}
 
 
 def listening_at(container: dict[str, Any], address: str, *ports: int) -> dict[str, str]:
-    """The variables that have a registry listen at one address only; `ports` in place of its own, in their order."""
+    """The variables that have a container listen at one address only; `ports` in place of its own, in their order."""
+    if container["name"] == SPACE_CONTAINER:
+        return {"POD_IP": address, "PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
     own = ports or [port["containerPort"] for port in container["ports"]]
     serving, debug = (f"{address}:{port}" for port in own)
     return {"REGISTRY_HTTP_ADDR": serving, "REGISTRY_HTTP_DEBUG_ADDR": debug}

@@ -72,7 +72,7 @@ async def push_blob(session: aiohttp.ClientSession, repository: str, content: by
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
         location = begun.headers["Location"]
-    async with session.put(location, params={"digest": digest}, data=content):
+    async with session.put(location, params={"digest": digest}, data=io.BytesIO(content)):
         return digest
 
 

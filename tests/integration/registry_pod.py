@@ -79,7 +79,14 @@ class RegistryPod:
             )
 
         self.process = process(container, "log", self.port, self.metrics_port)
+        self._pod, self._container, self._binary, self._directory = pod, container, binary, directory
         self._beside = [process(each, "pulls.log", self.pulls.port, free_port()) for each in beside]
+
+    def command(self, name: str) -> list[str | Path]:
+        """How another command of the registry's program is run in this pod, with its configuration."""
+        _, _, file = self._container["command"]
+        other = {**self._container, "command": ["registry", name, file]}
+        return command_line(self._pod, other, self._binary, self._directory)
 
     @property
     def user_id(self) -> int:

@@ -1,4 +1,4 @@
-"""A node whose /etc/containerd is a small file system of its own, which fills up or turns read-only."""
+"""File systems so small that they fill up: a node's /etc/containerd, which may turn read-only as well, and a volume."""
 
 import contextlib
 import subprocess
@@ -26,6 +26,36 @@ def read_only(node: NodeContainerd) -> Iterator[None]:
     _mount("-o", "remount,ro", str(node.config_file.parent))
     yield
     _mount("-o", "remount,rw", str(node.config_file.parent))
+
+
+@contextlib.contextmanager
+def small_volume(directory: Path, megabytes: int) -> Iterator[None]:
+    """A disk of its own at `directory`: ext4, as most volumes are, with nothing set aside for root."""
+    image = directory.with_name(f"{directory.name}.img")
+    with image.open("wb") as file:
+        file.truncate(megabytes * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    with _mounted(directory, "-o", "loop", str(image)):
+        yield
+
+
+@contextlib.contextmanager
+def elastic_volume(directory: Path, megabytes: int) -> Iterator[None]:
+    """One that can grow while it is mounted, wherever this runs."""
+    with _mounted(directory, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs"):
+        yield
+
+
+def grow(directory: Path, megabytes: int) -> None:
+    """Make an elastic volume larger while it is in use, as a driver does that can."""
+    _mount("-o", f"remount,size={megabytes}m", str(directory))
+
+
+@contextlib.contextmanager
+def _mounted(directory: Path, *what: str) -> Iterator[None]:
+    _mount(*what, str(directory))
+    yield
+    subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 def _mount(*arguments: str) -> None:

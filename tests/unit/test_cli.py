@@ -28,8 +28,9 @@ COMMON = {
 }
 OPTIONS = {
     "operator": COMMON
-    | {"--namespace", "--identity", "--registry-image", "--registries-per-namespace", "--startup-taint"},
+    | {"--namespace", "--identity", "--registry-image", "--image", "--registries-per-namespace", "--startup-taint"},
     "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait", "--may-restart"},
+    "report": {"--directory", "--address", "--port", "--help"},
 }
 
 
@@ -50,11 +51,13 @@ def test_help_tells_every_option(program: str) -> None:
         assert option.help or isinstance(option.type, click.Choice)
 
 
-def test_both_programs_are_listed() -> None:
+def test_all_programs_are_listed() -> None:
     """With what each of them is for."""
     result = run("--help")
     assert result.exit_code == 0
-    assert {"operator", "agent"} <= {line.split()[0] for line in result.output.splitlines() if line.startswith("  ")}
+    assert {"operator", "agent", "report"} <= {
+        line.split()[0] for line in result.output.splitlines() if line.startswith("  ")
+    }
 
 
 def test_the_version() -> None:

@@ -284,6 +284,20 @@ class TestEnvironment:
         assert pod_of(made)["metadata"]["annotations"][names.READ_ONLY] == "true"
         assert names.READ_ONLY not in pod_of(a_deployment())["metadata"]["annotations"]
 
+    def test_what_tells_of_the_volume_is_in_nobodys_way(self) -> None:
+        """It has no probe that could take the pod out of its Service, leaves no sooner than the rest, and writes
+        nothing; without an image for it the pod is as it was.
+        """
+        made = deployment(
+            a_registry(), image="i", certificate_hash="5f", strategy="RollingUpdate", space_image="operator:1"
+        )
+        *others, space = pod_of(made)["spec"]["containers"]
+        assert (space["name"], space["image"]) == ("space", "operator:1")
+        assert not [field for field in space if field.endswith("Probe")]
+        assert {each["lifecycle"]["preStop"]["sleep"]["seconds"] for each in (*others, space)} == {8}
+        assert space["volumeMounts"] == [{"name": "data", "mountPath": "/var/lib/registry", "readOnly": True}]
+        assert others == pod_of(a_deployment(image="i"))["spec"]["containers"]
+
     def test_a_file_is_named_by_its_content(self) -> None:
         """Another configuration has another key, and the same one has the same key for ever, whatever signs uploads."""
         on, off = (files(a_registry({"storage": {"deleteEnabled": each}})) for each in (True, False))

@@ -63,6 +63,8 @@ class Reason(StrEnum):
     CLAIM_NOT_FOUND = "ClaimNotFound"
     CLAIM_IN_USE = "ClaimInUse"
     CLAIM_LOST = "ClaimLost"
+    CLAIM_DIFFERS = "ClaimDiffers"
+    CLAIM_LEAVING = "ClaimBeingDeleted"
     NO_STORAGE_CLASS = "StorageClassNotFound"
     NO_DEFAULT_CLASS = "NoDefaultStorageClass"
     PROVISIONING_FAILED = "ProvisioningFailed"
@@ -70,6 +72,7 @@ class Reason(StrEnum):
     RESIZE_REFUSED = "ResizeRefused"
     # no writes for now
     REQUESTED = "Requested"
+    DISK_FULL = "DiskFull"
     COLLECTING = "Collecting"
     COLLECTION_REFUSED = "CollectionRefused"
     # names and certificates

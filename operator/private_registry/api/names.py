@@ -24,6 +24,8 @@ PULL_PORT: Final = 5002
 name."""
 PULL_DEBUG_PORT: Final = 5003
 """As DEBUG_PORT, of the process that serves pulls."""
+SPACE_PORT: Final = 5004
+"""How full the volume is; never in the Service."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "private-registry-operator"

@@ -13,6 +13,9 @@ _DECIMAL = {
 _BINARY = {f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)}
 
 
+_UNITS = ("", *_BINARY)
+
+
 class InvalidQuantityError(ValueError):
     """The text is no quantity."""
 
@@ -26,3 +29,11 @@ def parse_quantity(text: str) -> Decimal:
     if exponent:
         return Decimal(number + exponent)
     return Decimal(number) * (_DECIMAL | _BINARY).get(suffix or "", Decimal(1))
+
+
+def quantity_of(number: int) -> str:
+    """Bytes as a person reads them, in four digits: `18.41Gi`. Off by half a thousandth of the number at most."""
+    value, unit = float(number), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.4g}{_UNITS[unit]}"

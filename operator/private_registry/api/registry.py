@@ -3,20 +3,17 @@
 The CRD in crds/ is the authority; a contract test holds these models against its schema, field by field.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from private_registry.api import names
 from private_registry.api.collection import GarbageCollection, GarbageCollectionStatus
 from private_registry.api.conditions import Condition
-from private_registry.api.selectors import LabelSelector, LabelValue
-
-DEFAULT_SIZE = "20Gi"
-"""Of a claim that the operator makes; not in the CRD, where it would collide with claimName."""
+from private_registry.api.selectors import LabelSelector, LabelValue, NamespaceName, ObjectName
+from private_registry.api.storage import Storage, StorageStatus
 
 MAX_PROBLEMS = 10
 """Nodes listed in a registry's status; their NodeTrust objects have them all."""
@@ -32,36 +29,7 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-
-
-def _object_name(text: str) -> str:
-    """Names become parts of URLs, and the operator may read more than who writes them."""
-    if not _OBJECT_NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name of an object")
-    return text
-
-
-ObjectName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_object_name)]
-NamespaceName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_object_name)]
 Quantity = int | Annotated[str, Field(max_length=32)]
-
-
-class Storage(Model):
-    """Where the images are kept."""
-
-    delete_enabled: bool = True
-    read_only: bool = False
-    size: str | None = Field(default=None, max_length=32)
-    storage_class_name: str | None = Field(default=None, max_length=253)
-    access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
-    claim_name: ObjectName | None = None
-    reclaim_policy: Literal["Retain", "Delete"] = "Retain"
-
-    @property
-    def wanted_size(self) -> str:
-        """Of our own claim, as a Kubernetes quantity."""
-        return self.size or DEFAULT_SIZE
 
 
 class CaDistribution(Model):
@@ -210,6 +178,7 @@ class RegistryStatus(Model):
     pull_secret_name: str = ""
     """Of the copies in other namespaces, the same in each; empty where none are asked for."""
     size: str = ""
+    storage: StorageStatus = StorageStatus()
     entry_hash: str = ""
     """Of the trust entry that nodes are asked to believe; empty before the first one."""
     message: str = ""

@@ -1,10 +1,24 @@
-"""Label selectors as Kubernetes has them, for what is asked of namespaces. No I/O."""
+"""How a spec names other objects, and selects them by labels as Kubernetes does. No I/O."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def _object_name(text: str) -> str:
+    """Names become parts of URLs, and the operator may read more than who writes them."""
+    if not _OBJECT_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of an object")
+    return text
+
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_object_name)]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_object_name)]
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]

@@ -13,6 +13,21 @@ WRITES = Counter("private_registry_writes", "Mutating requests to the API server
 LEADER = Gauge("private_registry_leader", "1 while this operator leads")
 REGISTRIES = Gauge("private_registry_registries", "Registries, by whether they are ready", ["ready"])
 
+_TOTAL = Gauge("private_registry_storage_total_bytes", "Size of a registry's volume", ["namespace", "name"])
+_FREE = Gauge("private_registry_storage_free_bytes", "What a registry can still write", ["namespace", "name"])
+
+
+def say_space(key: str, total: int, free: int) -> None:
+    """How full the volume of the registry of this key is, in bytes."""
+    _TOTAL.labels(*key.split("/")).set(total)
+    _FREE.labels(*key.split("/")).set(free)
+
+
+def forget_space(key: str) -> None:
+    """The registry is gone."""
+    for gauge in (_TOTAL, _FREE):
+        gauge.remove(*key.split("/"))
+
 
 @contextmanager
 def reconcile(loop: str) -> Iterator[None]:

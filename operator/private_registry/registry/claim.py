@@ -34,11 +34,35 @@ def claim(registry: PrivateRegistry, live: dict[str, Any] | None = None) -> dict
     }
 
 
-def _larger(wanted: str, live: dict[str, Any] | None) -> str:
-    if live is None:
-        return wanted
-    asked: str = live["spec"]["resources"]["requests"]["storage"]
+def is_to_grow(registry: PrivateRegistry, live: dict[str, Any]) -> bool:
+    """Whether more is asked for than the `live` claim asks for, which the registry's owner may decide."""
+    storage = registry.spec.storage
+    return storage.claim_name is None and is_smaller(_asked(live), storage.wanted_size)
+
+
+def with_size_of(desired: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    """The same claim, but no larger than the `live` one."""
+    return {**desired, "spec": {**desired["spec"], "resources": {"requests": {"storage": _asked(live)}}}}
+
+
+def with_class_of(desired: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    """The same claim, of the class that the `live` one has: whoever applies one without would take that from it."""
+    kept = live["spec"].get("storageClassName")
+    return desired if kept is None else {**desired, "spec": {"storageClassName": kept, **desired["spec"]}}
+
+
+def is_smaller(quantity: str, than: str) -> bool:
+    """Whether one quantity is less than another; what is none is less than nothing, and nothing is less than it."""
     try:
-        return asked if parse_quantity(asked) > parse_quantity(wanted) else wanted
+        return parse_quantity(quantity) < parse_quantity(than)
     except InvalidQuantityError:
-        return wanted
+        return False
+
+
+def _larger(wanted: str, live: dict[str, Any] | None) -> str:
+    return _asked(live) if live is not None and is_smaller(wanted, _asked(live)) else wanted
+
+
+def _asked(live: dict[str, Any]) -> str:
+    asked: str = live["spec"]["resources"]["requests"]["storage"]
+    return asked

@@ -26,10 +26,10 @@ from private_registry.registry.service import PORT_NAME, PULL_PORT_NAME
 
 Strategy = Literal["RollingUpdate", "Recreate"]
 
-CONTAINER, PULLS_CONTAINER = "registry", "pulls"
+CONTAINER, PULLS_CONTAINER, SPACE_CONTAINER = "registry", "pulls", "space"
 CREDENTIALS, PULLS_CREDENTIALS = "credentials", "pulls-credentials"
 """The volumes."""
-METRICS_PORT_NAME, PULLS_METRICS_PORT_NAME = "metrics", "pulls-metrics"
+METRICS_PORT_NAME, PULLS_METRICS_PORT_NAME, SPACE_PORT_NAME = "metrics", "pulls-metrics", "space"
 
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
@@ -40,12 +40,15 @@ PROGRESS_DEADLINE_SECONDS = 300
 """After this long without progress the Deployment says so; it goes on trying."""
 
 
-def deployment(registry: PrivateRegistry, *, image: str, certificate_hash: str, strategy: Strategy) -> dict[str, Any]:
-    """The Deployment. `certificate_hash` is empty where the registry serves plain HTTP.
+def deployment(
+    registry: PrivateRegistry, *, image: str, certificate_hash: str, strategy: Strategy, space_image: str = ""
+) -> dict[str, Any]:
+    """The Deployment. `certificate_hash` is empty where the registry serves plain HTTP, `space_image`, the operator's
+    own, where it is not known: then nobody tells how full the volume is.
 
     A ReadWriteOncePod volume cannot be shared for the length of a rollout: there `strategy` is always Recreate.
     """
-    template = _template(registry, image, certificate_hash)
+    template = _template(registry, image, certificate_hash, space_image)
     which = template_hash(template)
     # On the Deployment to see what was asked for, on its pods to see which of them came of it.
     template["metadata"]["annotations"] = {**template["metadata"].get("annotations", {}), names.TEMPLATE: which}
@@ -83,7 +86,7 @@ def _strategy(registry: PrivateRegistry, wanted: Strategy) -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
-def _template(registry: PrivateRegistry, image: str, certificate_hash: str) -> dict[str, Any]:
+def _template(registry: PrivateRegistry, image: str, certificate_hash: str, space_image: str) -> dict[str, Any]:
     about: dict[str, Any] = {"labels": names.labels(registry.name, registry.uid)}
     annotations = {
         **({names.CERTIFICATE: certificate_hash} if certificate_hash else {}),
@@ -94,7 +97,7 @@ def _template(registry: PrivateRegistry, image: str, certificate_hash: str) -> d
     spec = pod_spec(registry) | {
         "affinity": _affinity(registry),
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS + 7,
-        "containers": _containers(registry, image),
+        "containers": [*_containers(registry, image), *([_space(space_image)] if space_image else [])],
         "volumes": _volumes(registry),
     }
     return {"metadata": about, "spec": spec}
@@ -116,6 +119,28 @@ def _containers(registry: PrivateRegistry, image: str) -> list[dict[str, Any]]:
     if registry.doors.pulls_ask:
         pulls["volumeMounts"].append(_credentials_mount(PULLS_CREDENTIALS))
     return [main, pulls]
+
+
+def _space(image: str) -> dict[str, Any]:
+    """Beside them, what tells how full the volume is.
+
+    It has no probe: as long as it runs, the pod serves, whatever can be said of its volume. For the same reason it
+    leaves no sooner than the others.
+    """
+    return {
+        "name": SPACE_CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["report", f"--directory={DATA_DIRECTORY}", f"--port={names.SPACE_PORT}"],
+        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "ports": [{"name": SPACE_PORT_NAME, "containerPort": names.SPACE_PORT, "protocol": "TCP"}],
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SECONDS}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": CONTAINER_SECURITY,
+        # A limit of both, because a quota may ask for both.
+        "resources": {"requests": {"cpu": "5m", "memory": "24Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
+        "volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY, "readOnly": True}],
+    }
 
 
 def _credentials_mount(volume: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
         exclude_defaults=True,
         exclude={
             "service": True,
-            "storage": {"size", "reclaim_policy"},
+            "storage": {"size", "reclaim_policy", "reserve"},
             "garbage_collection": True,
             "node_trust": {"enabled", "node_selector"},
             "auth": {"users", "pull_secret"},

@@ -48,7 +48,9 @@ async def test_an_agents_pod_is_let_in_by_its_own_namespace_alone(admin: Kube) -
 async def test_a_registrys_pods_are_restricted(admin: Kube, spec: Object) -> None:
     """A tenant needs no exception for a registry: its pods are let in by a restricted namespace."""
     registry = parse({"metadata": {"name": "team", "namespace": NAMESPACE, "uid": "1"}, "spec": spec})
-    serving = deployment(registry, image=DEFAULT_IMAGE, certificate_hash="", strategy="RollingUpdate")
+    serving = deployment(
+        registry, image=DEFAULT_IMAGE, certificate_hash="", strategy="RollingUpdate", space_image="operator"
+    )
     await admin.create(pod(serving["spec"]["template"], NAMESPACE), dry_run=True)
     proof = image_proof_pod(registry, image=DEFAULT_IMAGE, node_name="node-a")
     del proof["metadata"]["ownerReferences"]

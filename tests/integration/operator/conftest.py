@@ -18,6 +18,7 @@ from tests.integration.conftest import ROOT, SERVICE_CIDR, credentials
 from tests.integration.operator.elsewhere import Elsewhere
 from tests.integration.operator.parts.cluster import NODES, READY, Cluster, a_node
 from tests.integration.operator.parts.process import ACCOUNT, Operator
+from tests.integration.operator.parts.proxy import PODS
 from tests.integration.operator.parts.volumes import storage_classes
 from tests.kubectl import Kubectl
 from tests.waiting import aeventually
@@ -26,6 +27,15 @@ from tests.waiting import aeventually
 @pytest.fixture(scope="package")
 def kubectl(control_plane: ControlPlane) -> Kubectl:
     return Kubectl(str(control_plane.kubectl), control_plane.kubeconfig)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def pods_on_loopback() -> Iterator[None]:
+    """The pods' addresses on loopback: whoever is in the cluster reaches a pod by its own address."""
+    route = ["local", PODS, "dev", "lo"]
+    subprocess.run(["ip", "route", "add", *route], check=True)
+    yield
+    subprocess.run(["ip", "route", "del", *route], check=True)
 
 
 @pytest.fixture(scope="package")

@@ -1,5 +1,6 @@
 """Killed anywhere, started anew, two at once: the operator's registries come out the same."""
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from private_registry.api import names
+from private_registry.controller.main import _own_image
 from private_registry.kube import kinds
 from tests.cluster.processes import ControlPlane
+from tests.contract.documents import named, rendered
 from tests.integration.operator.parts.cluster import NODES, Cluster
-from tests.integration.operator.parts.process import Operator
+from tests.integration.operator.parts.process import ACCOUNT, Operator
 from tests.kubectl import Kubectl
 
 CHILDREN = 8
@@ -154,3 +157,16 @@ async def test_a_second_operator_waits_for_its_turn(cluster: Cluster, second: Op
     second.stop()
     await cluster.ready(name="by-the-first-again")
     assert first.is_leading()
+
+
+async def test_the_operator_knows_its_own_image(cluster: Cluster) -> None:
+    """In a pod, which has the host's name, it is that pod's; elsewhere there is none."""
+    namespace, name = names.OPERATOR_NAMESPACE, socket.gethostname()
+    assert await _own_image(cluster.kube, namespace) == ""
+    template = named(rendered("manifests"), "Deployment", ACCOUNT)["spec"]["template"]
+    about = {"name": name, "namespace": namespace}
+    await cluster.kube.create({**template, "apiVersion": "v1", "kind": "Pod", "metadata": about})
+    try:
+        assert await _own_image(cluster.kube, namespace) == template["spec"]["containers"][0]["image"]
+    finally:
+        await cluster.kube._call("DELETE", kinds.POD.path(namespace, name), body={"gracePeriodSeconds": 0})

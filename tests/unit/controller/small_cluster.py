@@ -33,6 +33,9 @@ Key = tuple[str, str]
 PATIENCE = 20
 """Reconciles after which a registry that still writes is taken to do so for ever."""
 
+GROWING = "growing"
+"""The default storage class."""
+
 SERVER_OWNED = ("uid", "resourceVersion", "generation")
 
 
@@ -96,7 +99,8 @@ class SmallCluster:
 
     def observe(self, registry: PrivateRegistry) -> Observed:
         """What the loop would read: ReplicaSets only when files of an earlier configuration are there."""
-        seen = Observed(objects=dict(self.objects))
+        growing = {"metadata": {"name": GROWING}, "allowVolumeExpansion": True}
+        seen = Observed(objects=dict(self.objects), storage_classes=(growing,))
         several = bool(earlier_files(registry, seen))
         return replace(seen, replica_sets=tuple(copy.deepcopy(self.replica_sets)) if several else ())
 
@@ -140,6 +144,7 @@ class SmallCluster:
                 kept = live.get("spec", {}).get("clusterIPs") or stored["spec"].get("clusterIPs") or [ADDRESS]
                 stored["spec"] |= {"clusterIP": kept[0], "clusterIPs": kept}
             case "PersistentVolumeClaim":
+                stored["spec"].setdefault("storageClassName", GROWING)
                 stored["status"] = {"phase": "Bound", "capacity": stored["spec"]["resources"]["requests"]}
         self.objects[key_of(stored)] = stored
         return copy.deepcopy(stored)

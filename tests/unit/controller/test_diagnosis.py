@@ -86,7 +86,7 @@ class TestPod:
         problem = of(a_pod(ready=False, state=waiting("CreateContainerConfigError", "couldn't find key http-secret")))
         assert problem == Problem(
             Reason.POD_CANNOT_START,
-            "the registry's container cannot start (CreateContainerConfigError): couldn't find key http-secret",
+            "the registry cannot start (CreateContainerConfigError): couldn't find key http-secret",
         )
 
     def test_a_registry_that_ends_at_once(self) -> None:

@@ -137,13 +137,19 @@ class TestForeignObjects:
         assert adoption.live == kept
         assert adoption.obj["metadata"]["labels"] == labels()
         assert adoption.obj["spec"]["resources"]["requests"]["storage"] == "1Ti"
+        assert adoption.obj["spec"]["storageClassName"] == "standard"
 
-    def test_a_claim_that_is_going_is_not_taken_over(self) -> None:
-        """What is being deleted cannot be kept."""
+    def test_a_claim_that_is_going_is_waited_for(self) -> None:
+        """What is being deleted cannot be kept, and goes by itself."""
         going = a_claim()
         going["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
         going["metadata"]["labels"] = labels(**{names.REGISTRY_UID: "an earlier one"})
-        assert [problem.reason for problem in planned(SmallCluster(going)).problems] == [Reason.NAME_TAKEN]
+        result = planned(SmallCluster(a_service(), going))
+        assert result.problems == ()
+        assert result.waiting == "the claim team-data, which is being deleted, to be gone"
+        assert {"PersistentVolumeClaim", "Deployment"}.isdisjoint(
+            each.obj["kind"] for each in result.writes if isinstance(each, Create)
+        )
 
     def test_the_entry_of_an_earlier_registry_is_taken_over(self) -> None:
         """Nodes go on trusting the name; what they are told is the new registry's."""

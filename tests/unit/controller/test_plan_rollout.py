@@ -62,6 +62,7 @@ class TestRollout:
             ({"nodeTrust": {"nodeSelector": {"pool": "build"}}}, False),
             ({"service": {"type": "NodePort"}}, False),
             ({"storage": {"size": "30Gi"}}, False),
+            ({"storage": {"reserve": "0"}}, False),
             ({"tls": {"caDistribution": {"namespaceSelector": {}}}}, False),
         ],
     )
@@ -98,6 +99,16 @@ class TestRollout:
         queued = cluster.converge(a_registry(), upgraded(upgrade_blocker=blocker))
         assert queued.queued_behind == blocker
         assert cluster.writes == []
+
+    def test_the_container_beside_the_registry_comes_with_an_upgrade(self) -> None:
+        """Another image of the operator, or a first one, is no wish of the owner's: one registry at a time."""
+        cluster, blocker = made(), Blocker("registries/other", failing=False)
+        newer = replace(facts().settings, image="operator:2")
+        assert cluster.converge(a_registry(), facts(settings=newer, upgrade_blocker=blocker)).queued_behind == blocker
+        cluster.converge(a_registry(), facts(settings=newer))
+        assert rolled_out_for(cluster) == "upgrade"
+        containers = cluster.objects["Deployment", "team"]["spec"]["template"]["spec"]["containers"]
+        assert containers[-1]["image"] == "operator:2"
 
     def test_its_owner_does_not_queue(self) -> None:
         """A failed upgrade elsewhere keeps nobody from changing his own registry."""

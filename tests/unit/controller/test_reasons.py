@@ -12,10 +12,12 @@ from private_registry.api import conditions, names
 from private_registry.api.collection import GarbageCollectionStatus
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import RegistryStatus
+from private_registry.api.storage import StorageStatus
 from private_registry.controller.facts import Blocker
 from private_registry.controller.health import summary
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.versions import outdated
+from private_registry.data.space import causes
 from private_registry.registry.jobs import collection_job
 from private_registry.trust import reasons as trust_reasons
 from tests.unit.controller.builders import (
@@ -53,6 +55,10 @@ def rolling(next_pod: Object, *deployment_conditions: Object) -> RegistryStatus:
     deployment["status"] |= {"conditions": list(deployment_conditions)}
     next_pod["metadata"]["annotations"] = {names.TEMPLATE: deployment["metadata"]["annotations"][names.TEMPLATE]}
     return status_of(spec, objects=cluster.objects, pods=(a_pod(template="last"), next_pod))
+
+
+def leaving(obj: Object) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
 
 
 def starting(state: Object, node: str = "worker") -> Object:
@@ -141,6 +147,8 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.NO_DEFAULT_CLASS: lambda: claiming(a_claim("Pending", storage_class=None), CLASS),
     Reason.PROVISIONING_FAILED: lambda: claiming(PENDING, CLASS, events=({"reason": "ProvisioningFailed"},)),
     Reason.NOT_WRITABLE: lambda: told(Reason.NOT_WRITABLE, Concern.STORAGE),
+    Reason.CLAIM_DIFFERS: lambda: status_of({"storage": {"storageClassName": "fast"}}, changed={CLAIM: a_claim()}),
+    Reason.CLAIM_LEAVING: lambda: status_of(changed={CLAIM: leaving(a_claim())}),
     Reason.RESIZE_REFUSED: lambda: told(Reason.RESIZE_REFUSED, Concern.STORAGE),
     Reason.NAME_TAKEN: lambda: status_of(changed={("Service", "team"): foreign()}),
     Reason.HOST_INVALID: lambda: hosts("not a host"),
@@ -149,6 +157,7 @@ SITUATIONS: dict[Reason, Callable[[], RegistryStatus]] = {
     Reason.SECRET_NOT_FOUND: lambda: brought(None),
     Reason.CERTIFICATE_INVALID: lambda: brought({"data": {}}),
     Reason.CREDENTIALS_INVALID: lambda: pushing({"metadata": {"name": "ci"}}),
+    Reason.DISK_FULL: lambda: status_of(read_only=causes(StorageStatus(total="20Gi", free="1Gi", full=True))),
     Reason.COLLECTING: lambda: status_of(changed={("Job", "team-collection"): a_collection()}),
     Reason.COLLECTION_REFUSED: lambda: status_of(
         {"garbageCollection": {"schedule": NIGHTLY}},

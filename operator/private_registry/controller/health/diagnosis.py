@@ -9,6 +9,7 @@ from typing import Any
 
 from private_registry.api.conditions import Reason
 from private_registry.controller.health.problem import Concern, Problem
+from private_registry.registry.deployment import SPACE_CONTAINER
 
 Object = dict[str, Any]
 
@@ -45,28 +46,30 @@ def _of_container(state: Object, pod: Object) -> Problem | None:
     waiting = (state.get("state") or {}).get("waiting") or {}
     ended = (state.get("state") or {}).get("terminated") or (state.get("lastState") or {}).get("terminated") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    beside = state["name"] == SPACE_CONTAINER
+    who = "the container space, which tells how full the volume is," if beside else "the registry"
     if reason in _PULL:
         return Problem(
             Reason.IMAGE_CANNOT_BE_PULLED,
-            f"the image {image} cannot be pulled ({reason}): {message}; correct spec.image or "
-            "spec.scheduling.imagePullSecrets",
+            f"the image {image} cannot be pulled ({reason}): {message}; correct "
+            + ("--image of the operator" if beside else "spec.image")
+            + " or spec.scheduling.imagePullSecrets",
         )
     failure = f"{message} {ended.get('message', '')}"
-    if (reason in _NOT_STARTED or ended.get("reason") in _NOT_STARTED) and any(
-        text in failure for text in _MISSING_PROGRAM
-    ):
+    not_started = reason in _NOT_STARTED or ended.get("reason") in _NOT_STARTED
+    if not beside and not_started and any(text in failure for text in _MISSING_PROGRAM):
         return Problem(
             Reason.NO_REGISTRY_IMAGE,
             f"the image {image} has no program `registry`: spec.image must be the CNCF distribution registry, "
             "3.1.1 or newer",
         )
     if reason in _NOT_STARTED:
-        return Problem(Reason.POD_CANNOT_START, f"the registry's container cannot start ({reason}): {message}")
+        return Problem(Reason.POD_CANNOT_START, f"{who} cannot start ({reason}): {message}")
     if reason == "CrashLoopBackOff":
         last = (ended.get("message") or "").strip().splitlines()
         return Problem(
             Reason.POD_CANNOT_START,
-            f"the registry ends with exit code {ended.get('exitCode', '?')} each time it is started"
+            f"{who} ends with exit code {ended.get('exitCode', '?')} each time it is started"
             + (f": {last[-1][:500]}" if last else ""),
         )
     return None

@@ -13,7 +13,7 @@ from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import diagnosis
 from private_registry.controller.health.problem import Problem
-from private_registry.registry.deployment import Strategy
+from private_registry.registry.deployment import SPACE_CONTAINER, Strategy
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
 
 Object = dict[str, Any]
@@ -138,9 +138,10 @@ def registry_pods(pods: tuple[Object, ...]) -> list[Object]:
 
 
 def images(pods: tuple[Object, ...]) -> list[str]:
-    """What those run that serve and are ready."""
+    """The registries that those run that serve and are ready."""
     ready = filter(is_ready, registry_pods(pods))
-    return [container["image"] for pod in ready for container in pod["spec"]["containers"]]
+    every = [container for pod in ready for container in pod["spec"]["containers"]]
+    return [container["image"] for container in every if container["name"] != SPACE_CONTAINER]
 
 
 def is_ready(pod: Object) -> bool:

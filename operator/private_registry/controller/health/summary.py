@@ -5,12 +5,13 @@ the runtimes answered.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from private_registry.api import names
 from private_registry.api.conditions import Condition, Reason, Status, Type, find, merge
 from private_registry.api.registry import MAX_PROBLEMS, NodeProblem, NodesStatus, PrivateRegistry, RegistryStatus
+from private_registry.api.storage import StorageStatus
 from private_registry.controller.health.nodes import Nodes
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.registries.observe import Observed, cluster_ips
@@ -34,6 +35,8 @@ class Findings:
     nodes: Nodes
     outdated: Sequence[tuple[Reason, str]] = ()
     """What runs and has known holes."""
+    storage: StorageStatus = field(default_factory=StorageStatus)
+    """How full the volume is."""
 
 
 def summarise(registry: PrivateRegistry, found: Findings, now: datetime) -> RegistryStatus:
@@ -100,6 +103,7 @@ def _status(
         if registry.has_pull_user or seen.get(kinds.SECRET, names.pull_secret(registry.name))
         else "",
         size=_size(registry, seen),
+        storage=found.storage,
         entry_hash=published_hash(registry, seen),
         message=ready.message if ready and ready.status != "True" else "",
         conditions=merged,
@@ -147,6 +151,8 @@ def _storage(registry: PrivateRegistry, found: Findings, problems: tuple[Problem
             return _condition(Type.STORAGE_READY, "False", problem.reason, problem.message)
     name = registry.claim_name
     claim = found.seen.get(kinds.CLAIM, name)
+    if claim is not None and claim["metadata"].get("deletionTimestamp"):
+        return _condition(Type.STORAGE_READY, "Unknown", Reason.PROVISIONING, f"the claim {name} is being deleted")
     if claim is not None and (claim.get("status") or {}).get("phase") == "Bound":
         return _condition(Type.STORAGE_READY, "True", Reason.BOUND, f"the claim {name} is bound")
     classes = {each["metadata"]["name"]: each for each in found.seen.storage_classes}

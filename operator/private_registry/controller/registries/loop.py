@@ -11,6 +11,7 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
 from private_registry.controller import events, metrics
+from private_registry.controller.data.volumes import Volumes
 from private_registry.controller.engine import Next
 from private_registry.controller.facts import Facts
 from private_registry.controller.fleet.authorities import Authorities
@@ -26,6 +27,7 @@ from private_registry.controller.registries.plan import Plan, plan_deletion
 from private_registry.controller.registries.writing import Writer
 from private_registry.controller.settings import Settings
 from private_registry.controller.world import World, is_true
+from private_registry.data import space
 from private_registry.distribution import RegistryError
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
@@ -69,6 +71,7 @@ class RegistryLoop:
         self._chance = chance
         self._authorities = authorities
         self._writer = Writer(kube, world, settings, source_changed)
+        self._volumes = Volumes()
         self._properties: dict[str, tuple[frozenset[str], tuple[Problem, ...]]] = {}
         """By uid of a registry: the pods that were asked what they can do, and what is wrong with them."""
         self._unsaid: dict[str, datetime] = {}
@@ -78,7 +81,7 @@ class RegistryLoop:
         namespace, _, name = key.partition("/")
         body = await self._kube.get(PRIVATE_REGISTRY, namespace, name)
         if body is None:
-            self._world.registries.pop(key, None)
+            self._forget(key)
             return Next(done=True)
         try:
             registry = parse(body)
@@ -108,7 +111,11 @@ class RegistryLoop:
         followed = "" if lagging(registry.key, published, self._world) else published
         entry = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
         confirmed = confirmation.of(registry.key, entry, self._world, _now())
-        facts = replace(self._facts(registry), followed=followed, confirmation=confirmed)
+        room = await self._volumes.ask(registry, seen.pods)
+        storage = space.told(room, registry.status.storage, registry.spec.storage.reserve)
+        facts = replace(
+            self._facts(registry), followed=followed, confirmation=confirmed, read_only=space.causes(storage)
+        )
         seen, planned, refused = await self._writer.write_all(registry, seen, facts)
         served = await probe.serves(registry, seen, planned)
         facts = replace(facts, serves=served.as_planned, accepted=await self._accepted(registry, seen, planned))
@@ -128,9 +135,9 @@ class RegistryLoop:
             registry.key, entry_hash, selector, self._world, _now(), as_good=_as_good(registry, seen, planned)
         )
         outdated = versions.outdated(rollout.images(seen.pods), self._world.runtimes(nodes.names))
-        found = Findings(seen, planned, problems, served.answer, nodes, outdated)
+        found = Findings(seen, planned, problems, served.answer, nodes, outdated, storage)
         unsaid = await self._say(registry, body, summary.summarise(registry, found, _now()))
-        waits = list[float]()
+        waits = [self._volumes.next_look(registry, room)]
         if problems:
             waits.append(AGAIN)
         if unsaid:
@@ -202,6 +209,10 @@ class RegistryLoop:
         events.post_transitions(body, registry.status, status)
         return False
 
+    def _forget(self, key: str) -> None:
+        self._world.registries.pop(key, None)
+        self._volumes.forget(key)
+
     async def _set_finalizers(self, body: Object, finalizers: Sequence[str]) -> Object:
         metadata = body["metadata"]
         metrics.WRITES.labels("finalizers", "PrivateRegistry").inc()
@@ -242,7 +253,7 @@ class RegistryLoop:
             seen = await self._writer.write(registry, seen, write)
         remaining = [each for each in registry.finalizers if each != names.FINALIZER]
         await self._set_finalizers(body, remaining)
-        self._world.registries.pop(registry.key, None)
+        self._forget(registry.key)
         for memory in (self._properties, self._unsaid):
             memory.pop(registry.uid, None)
         return Next(done=True)

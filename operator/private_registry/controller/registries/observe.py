@@ -12,6 +12,7 @@ from private_registry.controller.registries.drift import is_ours
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube
 from private_registry.kube.kinds import Kind
+from private_registry.registry.claim import is_to_grow
 from private_registry.registry.configuration import HTTP_SECRET_KEY, files
 
 Object = dict[str, Any]
@@ -29,7 +30,7 @@ class Observed:
     replica_sets: tuple[Object, ...] = ()
     """Listed only while there are files of an earlier configuration, which is when they decide something."""
     storage_classes: tuple[Object, ...] = ()
-    """Listed only while the claim is not bound."""
+    """Listed only while the claim is not bound, or is to grow."""
     claim_events: tuple[Object, ...] = ()
     """Likewise; oldest first."""
 
@@ -92,7 +93,7 @@ async def _look_closer(kube: Kube, registry: PrivateRegistry, seen: Observed) ->
         replica_sets = await kube.list(kinds.REPLICA_SET, registry.namespace, labels=own)
         seen = replace(seen, replica_sets=tuple(replica_sets.items))
     claim = seen.get(kinds.CLAIM, registry.claim_name)
-    if claim is None or (claim.get("status") or {}).get("phase") != "Bound":
+    if claim is None or (claim.get("status") or {}).get("phase") != "Bound" or is_to_grow(registry, claim):
         classes = await kube.list(kinds.STORAGE_CLASS)
         seen = replace(seen, storage_classes=tuple(classes.items))
     if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":

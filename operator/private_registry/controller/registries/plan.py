@@ -12,9 +12,9 @@ from typing import Any
 from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
-from private_registry.controller.data import collection
+from private_registry.controller.data import claims, collection
 from private_registry.controller.facts import Blocker, Facts
-from private_registry.controller.health import diagnosis, rollout
+from private_registry.controller.health import rollout
 from private_registry.controller.health.problem import Concern, Problem
 from private_registry.controller.health.rollout import Rollout
 from private_registry.controller.registries import certificate, credentials
@@ -37,7 +37,7 @@ from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from private_registry.kube.writes import Apply, Create, Delete, Write
 from private_registry.registry.certificates import ca_config_map, certificate_secret
-from private_registry.registry.claim import claim
+from private_registry.registry.claim import with_class_of
 from private_registry.registry.configuration import configuration
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import COMPONENT as IMAGE_PROOF
@@ -156,34 +156,13 @@ class _Draft:
             self._want(desired, live)
 
     def claim(self) -> None:
-        live = self._seen.get(kinds.CLAIM, self._registry.claim_name)
-        desired = claim(self._registry, live)
-        if user := self._facts.claim_user:
-            self._storage_usable = False
-            self._problems.append(
-                Problem(
-                    Reason.CLAIM_IN_USE,
-                    f"the claim {self._registry.claim_name} is used by the registry {user}; two registries on one "
-                    "volume would delete each other's images: make this one anew, with a claim of its own",
-                    Concern.STORAGE,
-                )
-            )
-        elif desired is not None:
-            self._want(desired, live)
-        elif live is None:
-            self._storage_usable = False
-            self._problems.append(
-                Problem(
-                    Reason.CLAIM_NOT_FOUND,
-                    f"spec.storage.claimName: there is no PersistentVolumeClaim {self._registry.claim_name} in "
-                    f"namespace {self._registry.namespace}; create it",
-                    Concern.STORAGE,
-                )
-            )
-        if live is not None and (
-            problem := diagnosis.of_claim(live, self._seen.storage_classes, self._seen.claim_events)
-        ):
-            self._problems.append(problem)
+        decision = claims.decide(self._registry, self._seen, self._facts.claim_user)
+        self._storage_usable, self.waiting = decision.usable, decision.waiting
+        self._problems += decision.problems
+        if decision.desired is not None:
+            live, desired = self._seen.get(kinds.CLAIM, self._registry.claim_name), stamped(decision.desired)
+            # The class is no part of what is compared: it is the server's choice, and stays.
+            self._want_as_stamped(with_class_of(desired, live) if live else desired, live)
 
     def certificate(self, addresses: tuple[str, ...]) -> None:
         registry, seen, facts = self._registry, self._seen, self._facts
@@ -258,6 +237,7 @@ class _Draft:
             image=registry.spec.image or self._facts.settings.registry_image,
             certificate_hash=self._serving.fingerprint if self._serving else "",
             strategy=self._rollout.strategy,
+            space_image=self._facts.settings.image,
         )
         annotations = desired["metadata"]["annotations"]
         before = (live["metadata"].get("annotations") or {}) if live else {}
@@ -367,7 +347,9 @@ class _Draft:
         ]
 
     def _want(self, desired: Object, live: Object | None) -> None:
-        desired = stamped(desired)
+        self._want_as_stamped(stamped(desired), live)
+
+    def _want_as_stamped(self, desired: Object, live: Object | None) -> None:
         if live is None:
             self._writes.append(Create(desired))
         elif drifted(desired, live):

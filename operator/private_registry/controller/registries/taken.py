@@ -33,6 +33,8 @@ def names_taken(registry: PrivateRegistry, seen: Observed) -> tuple[Problem, ...
         live = seen.get(kind, child)
         if live is None or is_ours(live, registry.uid) or (child in inherited and is_left_behind(live, name)):
             continue
+        if kind is kinds.CLAIM and live["metadata"].get("deletionTimestamp"):
+            continue  # it is waited for
         problems.append(
             Problem(
                 Reason.NAME_TAKEN,

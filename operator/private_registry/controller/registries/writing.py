@@ -176,9 +176,7 @@ def _refusal(registry: PrivateRegistry, write: Write, error: ApiError) -> Proble
     obj = _object(write)
     what = f"{obj['kind']} {obj['metadata']['name']}"
     if obj["kind"] == kinds.CLAIM.kind:
-        resized = isinstance(write, Apply)
-        reason = Reason.RESIZE_REFUSED if resized else Reason.REFUSED_BY_SERVER
-        fix = "; use a class with allowVolumeExpansion, or put spec.storage.size back" if resized else ""
-        return Problem(reason, f"the API server refuses the {what}: {error.message}{fix}", Concern.STORAGE)
+        reason = Reason.RESIZE_REFUSED if isinstance(write, Apply) else Reason.REFUSED_BY_SERVER
+        return Problem(reason, f"the API server refuses the {what}: {error.message}", Concern.STORAGE)
     concern = Concern.REGISTRY if obj["metadata"]["namespace"] == registry.namespace else Concern.NODES
     return Problem(Reason.REFUSED_BY_SERVER, f"the API server refuses the {what}: {error.message}", concern)

@@ -24,7 +24,7 @@ from tests.cluster.processes.process import program
 from tests.integration import container
 from tests.integration.operator.parts.mirror import Mirror
 from tests.integration.operator.parts.pod_status import pod_status
-from tests.integration.operator.parts.proxy import Proxy, on_loopback
+from tests.integration.operator.parts.proxy import Proxy
 from tests.integration.operator.parts.volumes import SELECTED_NODE, Provisioner, hand_over
 from tests.waiting import aeventually
 
@@ -283,14 +283,16 @@ class Kubelet:
     async def _serve(
         self, placed: _Placed, spec: dict[str, Any], argv: list[str | Path], environment: dict[str, str]
     ) -> None:
-        probe = spec["readinessProbe"]["httpGet"]
-        (port,) = (each["containerPort"] for each in spec["ports"] if each["name"] == probe["port"])
-        address, log = on_loopback(placed.ip), self._directory / f"{placed.name}.{spec['name']}.log"
+        address, log = placed.ip, self._directory / f"{placed.name}.{spec['name']}.log"
         # The pods have one network, so each listens on its own address only.
         own = container.listening_at(spec, address)
         process = Process(argv, log=log, ready=lambda: False, grace=3, env={**environment, **own})
         process.spawn()
         self._processes[placed.pod["metadata"]["uid"]].append(process)
+        if "readinessProbe" not in spec:
+            return
+        probe = spec["readinessProbe"]["httpGet"]
+        (port,) = (each["containerPort"] for each in spec["ports"] if each["name"] == probe["port"])
         url = f"{probe['scheme'].lower()}://{address}:{port}{probe['path']}"
 
         async def answers() -> bool:

@@ -23,6 +23,7 @@ IMAGE = "images.example.com/private-registry-operator:1"
 WAITS: Mapping[str, float] = {
     # So long that whatever a test sees happen, happened because a watch told.
     "controller.engine.RESYNC": 600.0,
+    "controller.data.volumes.EVERY": 5.0,
     "controller.health.nodes.YOUNG": 5.0,
     "controller.health.rollout.PATIENCE": 3.0,
     "controller.health.diagnosis.UNSCHEDULED_FOR": 2.0,

@@ -1,7 +1,7 @@
 """kube-proxy: a Service's address leads to a ready pod, and refuses when there is none.
 
 The Services' range and the pods' are on loopback, so it needs no rules of the kernel's, only sockets. Pods call
-themselves 10.97.x.y, because the API server takes no loopback address in an EndpointSlice, and are found at 127.97.x.y.
+themselves 10.97.x.y, because the API server takes no loopback address in an EndpointSlice; conftest has the route.
 """
 
 import asyncio
@@ -16,15 +16,12 @@ from tests.integration.operator.parts.mirror import Mirror
 
 ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
+PODS: Final = "10.97.0.0/16"
+
 Address = tuple[str, int]
 
 _IPV6_FREEBIND = 78
 """Of linux/in6.h; Python has no name for it."""
-
-
-def on_loopback(pod_ip: str) -> str:
-    """Where a pod of this address is found."""
-    return pod_ip.replace("10.97.", "127.97.", 1)
 
 
 class Proxy:
@@ -63,7 +60,7 @@ class Proxy:
         if any(pod_ip in each["addresses"] and each["conditions"].get("ready") for each in endpoints):
             return False
         self._targets = {address: target for address, target in self._routes() if address in self._targets}
-        return all(address != on_loopback(pod_ip) for address, _ in self._opening)
+        return all(address != pod_ip for address, _ in self._opening)
 
     async def _listen(self, routes: dict[Address, Address]) -> None:
         self._targets = routes
@@ -142,7 +139,7 @@ def _target(slices: list[dict[str, Any]], port_name: str) -> Address | None:
             number = next((port["port"] for port in each.get("ports") or [] if port["name"] == port_name), None)
             for endpoint in each.get("endpoints") or []:
                 if number and endpoint["conditions"].get(condition):
-                    return on_loopback(endpoint["addresses"][0]), number
+                    return str(endpoint["addresses"][0]), number
     return None
 
 
