@@ -257,6 +257,49 @@ def report(directory: Path, address: str, port: int) -> None:
     serve(directory, address, port)
 
 
+@main.command()
+@click.option("--registry", required=True, metavar="URL", help="Scheme, address and port of the registry.")
+@click.option("--server-name", default="", help="Name in its certificate, where that is not its address.")
+@click.option("--pull-port", type=int, help="Port to read from that asks nobody for a credential.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where the operator's orders, the CA and the credential are.",
+)
+@click.option(
+    "--result",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("/dev/termination-log"),
+    show_default=True,
+    help="Where to leave how it ended.",
+)
+@click.option("--host", help="Address to hand its list over at; absent: all of the pod's.")
+@click.option("--port", default=names.SWEEP_PORT, show_default=True, help="Port to hand its list over at.")
+@click.option("--patience", default=60.0, show_default=True, help="Seconds to wait for somebody to fetch the list.")
+def sweep(
+    registry: str,
+    server_name: str,
+    pull_port: int | None,
+    directory: Path,
+    result: Path,
+    host: str | None,
+    port: int,
+    patience: float,
+) -> None:
+    """Say which tags of a registry its rules let go, and delete them where it is told to. Started by the operator."""
+    import asyncio  # noqa: PLC0415
+
+    from private_registry.distribution import Registry  # noqa: PLC0415
+    from private_registry.jobs import sweep as room  # noqa: PLC0415
+
+    log.setup("text", "info")
+    target = Registry.at(registry, server_name)
+    settings = room.Settings(target, pull_port, directory, result, host, port, patience=patience)
+    if asyncio.run(room.run(settings, click.echo)).result != "Succeeded":
+        raise click.exceptions.Exit(1)
+
+
 def _rules(cluster_domain: str | None, service_ranges: tuple[Network, ...], allowed_hosts: tuple[str, ...]) -> Rules:
     return Rules(
         cluster_domain=cluster_domain or _domain_of_pod(),

@@ -6,9 +6,9 @@ only within the registry, and every call has a deadline.
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import aiohttp
 from yarl import URL
@@ -27,6 +27,10 @@ _MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _MAX_PAGES = 10_000
+_PAGE = 1000
+"""Names asked for at once; the registry gives no more than that of its catalog."""
+_MAX_DOCUMENT = 4 * 1024 * 1024
+"""Bytes of a manifest or of a configuration; distribution takes no larger manifest."""
 
 
 class RegistryError(Exception):
@@ -59,6 +63,26 @@ class Registry:
     """User name and password, where they are needed."""
     deadline: float = 5.0
     """Seconds, for each request."""
+    session: aiohttp.ClientSession | None = field(default=None, repr=False, compare=False)
+    """Of its connections, where they are kept; see `connected`."""
+
+    @classmethod
+    def at(cls, url: str, server_name: str = "") -> Self:
+        """The registry at a URL of scheme, address and port. Raises ValueError."""
+        found = URL(url)
+        if found.scheme not in {"http", "https"} or not found.host or not found.port:
+            raise ValueError(f"{url!r} is not the URL of a registry")
+        return cls(found.host, found.port, "https" if found.scheme == "https" else "http", server_name=server_name)
+
+    @property
+    def url(self) -> str:
+        return str(self._origin)
+
+    @asynccontextmanager
+    async def connected(self, at_once: int) -> AsyncIterator[Self]:
+        """The same registry over connections that are kept, no more than so many."""
+        async with aiohttp.ClientSession(connector=self._connector(at_once)) as session:
+            yield replace(self, session=session)
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -106,11 +130,11 @@ class Registry:
 
     async def catalog(self) -> list[str]:
         """The names of all repositories. Raises RegistryError."""
-        return await self._list("/v2/_catalog", "repositories")
+        return await self._list(f"/v2/_catalog?n={_PAGE}", "repositories")
 
     async def tags(self, repository: str) -> list[str]:
         """The tags of a repository; none where its last one was deleted. Raises RegistryError (404: no such one)."""
-        return await self._list(f"/v2/{repository}/tags/list", "tags")
+        return await self._list(f"/v2/{repository}/tags/list?n={_PAGE}", "tags")
 
     async def manifest_digest(self, repository: str, reference: str) -> str | None:
         """The digest that a tag or digest stands for; None when there is no such manifest. Raises RegistryError."""
@@ -122,9 +146,25 @@ class Registry:
                 raise RegistryError(_unexpected(response), response.status)
             return response.headers["Docker-Content-Digest"]
 
-    async def delete_manifest(self, repository: str, digest: str) -> None:
-        """Delete a manifest and with it every tag of it. Raises RegistryError (405: deletion is off)."""
-        async with self._ask("DELETE", f"/v2/{repository}/manifests/{digest}") as response:
+    async def manifest(self, repository: str, reference: str) -> tuple[str, bytes] | None:
+        """The digest that a tag or digest stands for, and the manifest; None without one. Raises RegistryError."""
+        headers = {"Accept": ", ".join(_MANIFEST_TYPES)}
+        async with self._ask("GET", f"/v2/{repository}/manifests/{reference}", headers=headers) as response:
+            if response.status == 404:
+                return None
+            return response.headers["Docker-Content-Digest"], await _document(response)
+
+    async def blob(self, repository: str, digest: str) -> bytes | None:
+        """A blob that is a document; None when there is no such one. Raises RegistryError, also for a large one."""
+        async with self._ask("GET", f"/v2/{repository}/blobs/{digest}") as response:
+            return None if response.status == 404 else await _document(response)
+
+    async def delete_manifest(self, repository: str, reference: str) -> None:
+        """Delete a tag, or by its digest a manifest and with it every tag of it.
+
+        Raises RegistryError (404: there is none, 405: deletion is off).
+        """
+        async with self._ask("DELETE", f"/v2/{repository}/manifests/{reference}") as response:
             if response.status != 202:
                 raise RegistryError(_unexpected(response), response.status)
 
@@ -165,30 +205,44 @@ class Registry:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(total=self.deadline)
         try:
-            async with (
-                aiohttp.ClientSession(connector=self._connector(), timeout=timeout) as session,
-                session.request(
-                    method,
-                    self._url(path),
-                    headers={**(headers or {}), **self.authorization},
-                    allow_redirects=False,
-                    server_hostname=self.server_name or None,
-                ) as response,
-            ):
-                yield response
+            async with AsyncExitStack() as stack:
+                if (session := self.session) is None:
+                    session = await stack.enter_async_context(aiohttp.ClientSession(connector=self._connector()))
+                yield await stack.enter_async_context(
+                    session.request(
+                        method,
+                        self._url(path),
+                        headers={**(headers or {}), **self.authorization},
+                        allow_redirects=False,
+                        server_hostname=self.server_name or None,
+                        timeout=timeout,
+                    )
+                )
         except TimeoutError:
             raise RegistryError(f"{self._origin}: no answer within {self.deadline:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise RegistryError(f"{self._origin}: {error or type(error).__name__}") from error
 
-    def _connector(self) -> aiohttp.TCPConnector:
+    def _connector(self, at_once: int = 1) -> aiohttp.TCPConnector:
         if self.scheme == "http":
-            return aiohttp.TCPConnector()
+            return aiohttp.TCPConnector(limit=at_once)
         context = ssl.create_default_context(cadata=self.ca_bundle or None)
         # As the nodes do: what is trusted ends the path, root or not, and a certificate needs no more than to verify.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return aiohttp.TCPConnector(ssl=context)
+        return aiohttp.TCPConnector(ssl=context, limit=at_once)
+
+
+async def _document(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer. Raises RegistryError for another answer than 200, and for one that is too large."""
+    if response.status != 200:
+        raise RegistryError(_unexpected(response), response.status)
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > _MAX_DOCUMENT:
+            raise RegistryError(f"{response.method} {response.url} answered more than {_MAX_DOCUMENT} bytes")
+    return bytes(content)
 
 
 def _unexpected(response: aiohttp.ClientResponse) -> str:

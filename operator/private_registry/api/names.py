@@ -26,6 +26,8 @@ PULL_DEBUG_PORT: Final = 5003
 """As DEBUG_PORT, of the process that serves pulls."""
 SPACE_PORT: Final = 5004
 """How full the volume is; never in the Service."""
+SWEEP_PORT: Final = 5005
+"""Where a sweep hands over its list, in its own pod."""
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "private-registry-operator"
@@ -64,6 +66,8 @@ COLLECT: Final = f"{GROUP}/collect-garbage"
 """Annotation of a PrivateRegistry: with another value than before, garbage is collected. Of the Job: that value."""
 COLLECT_DRY_RUN: Final = f"{GROUP}/collect-garbage-dry-run"
 """Likewise, to be told what a collection would give back."""
+SWEEP: Final = f"{GROUP}/sweep"
+"""Annotation of a PrivateRegistry: with another value than before, a sweep begins."""
 ROTATE_CA: Final = f"{GROUP}/rotate-ca"
 """Annotation of the Secret with the cluster's CA: with another value than before, the CA is replaced."""
 ROTATED_FOR: Final = f"{GROUP}/rotated-for"
@@ -150,6 +154,21 @@ def configuration(name: str) -> str:
 
 def collection_job(name: str) -> str:
     return f"{name}-collection"
+
+
+def sweep(name: str) -> str:
+    """The Job that finds out what retention lets go, and deletes it where that was asked for."""
+    return f"{name}-sweep"
+
+
+def images(name: str) -> str:
+    """The ConfigMap with a sweep's orders: the rules, and the images of this registry that the cluster uses."""
+    return f"{name}-images"
+
+
+def retention(name: str) -> str:
+    """The ConfigMap with what came of the last sweep, tag by tag."""
+    return f"{name}-retention"
 
 
 def entry(namespace: str, name: str) -> str:

@@ -109,6 +109,11 @@ class Verdict:
         return bool(self.reasons)
 
 
+def short(digest: str) -> str:
+    """As people tell digests apart, and as ten thousand of them fit into a list."""
+    return digest[: len("sha256:") + 12]
+
+
 def rule_for(repository: str, rules: Iterable[Rule]) -> Rule | None:
     """The rule that applies to a repository; None: all of it stays."""
     return next((rule for rule in rules if fnmatchcase(repository, rule.repositories)), None)
@@ -125,21 +130,19 @@ def used_by_repository(references: Iterable[Reference]) -> Mapping[str, Used]:
     }
 
 
-def decide(rule: Rule | None, tags: Sequence[Tag], used: Used, now: datetime) -> tuple[Verdict, ...]:
+def decide(rule: Rule, tags: Sequence[Tag], used: Used, now: datetime) -> tuple[Verdict, ...]:
     """What becomes of each tag of a repository, in the order in which they may be deleted: a manifest's tags after what
     belongs to it.
 
     `rule` is the one that applies to it; `now` has a time zone.
     """
-    if rule is None:
-        return tuple(Verdict(tag, ("no rule is for this repository",)) for tag in tags)
     # A tag stays by its manifest where that is used: whoever pulls the digest needs some tag, or a collection takes it.
     decision = _Decision(rule, now, used.by(tags), _last(rule, (tag for tag in tags if not tag.belongs_to)))
     images, attached = list[Verdict](), defaultdict[str, list[Verdict]](list)
     known = frozenset[str]().union(*(tag.digests for tag in tags))
     for tag in sorted(tags, key=lambda each: each.name):
         if tag.belongs_to:
-            orphan = () if tag.belongs_to in known else (f"belongs to {tag.belongs_to}, which has no tag",)
+            orphan = () if tag.belongs_to in known else (f"belongs to {short(tag.belongs_to)}, which has no tag",)
             attached[tag.belongs_to].append(Verdict(tag, (*decision.exceptions(tag), *orphan)))
         else:
             images.append(Verdict(tag, decision.reasons(tag)))
@@ -158,7 +161,7 @@ def _follow(met: list[Verdict], attached: dict[str, list[Verdict]]) -> None:
         for digest in verdict.tag.digests:
             for each in attached.pop(digest, ()):
                 if not each.stays:
-                    reasons = (f"belongs to {digest}, which stays",) if verdict.stays else ()
+                    reasons = (f"belongs to {short(digest)}, which stays",) if verdict.stays else ()
                     met.append(Verdict(each.tag, reasons))
 
 
