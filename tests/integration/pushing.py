@@ -61,9 +61,12 @@ async def push(
 async def client(registry: Registry) -> AsyncIterator[aiohttp.ClientSession]:
     """A client that pushes, which the operator never does."""
     timeout = aiohttp.ClientTimeout(total=30)
-    base = f"http://{registry.address}:{registry.port}"
     async with aiohttp.ClientSession(
-        base, timeout=timeout, raise_for_status=True, headers=registry.authorization
+        registry.url,
+        connector=registry._connector(8),
+        timeout=timeout,
+        raise_for_status=True,
+        headers=registry.authorization,
     ) as session:
         yield session
 

@@ -11,9 +11,8 @@ import pytest
 import pytest_asyncio
 
 from private_registry.api.retention import Rule
-from private_registry.data.orders import FILE
+from private_registry.data.orders import FILE, LIST, list_key
 from private_registry.distribution import Registry
-from private_registry.jobs import handover
 from tests.integration.pushing import client
 from tests.integration.registry_pod import RegistryPod
 from tests.integration.sweeping import Sweeping, push_image, push_index
@@ -288,7 +287,7 @@ async def test_the_list_is_handed_to_whoever_knows_the_credential(
     sweeping.settings = replace(sweeping.settings, patience=30)
     sweeping.order("Report", last(app))
     running = asyncio.create_task(sweeping.run())
-    url = f"http://127.0.0.1:{sweeping.settings.port}{handover.PATH}"
+    url = f"http://127.0.0.1:{sweeping.settings.port}{LIST}"
     async with aiohttp.ClientSession() as operator:
 
         async def fetched(key: str, expected: int) -> str:
@@ -296,9 +295,9 @@ async def test_the_list_is_handed_to_whoever_knows_the_credential(
                 assert answer.status == expected
                 return await answer.text()
 
-        for key in ("", "secret", handover.key("other")):
+        for key in ("", "secret", list_key("other")):
             await aeventually(lambda key=key: fetched(key, 401), within=30, every=0.1, what="it serves")  # type: ignore[misc]
-        good = handover.key("secret")
+        good = list_key("secret")
         text = await aeventually(lambda: fetched(good, 200), within=30, every=0.1, what="the list is there")
     await running
     assert text.splitlines() == sweeping.said

@@ -68,6 +68,8 @@ COLLECT_DRY_RUN: Final = f"{GROUP}/collect-garbage-dry-run"
 """Likewise, to be told what a collection would give back."""
 SWEEP: Final = f"{GROUP}/sweep"
 """Annotation of a PrivateRegistry: with another value than before, a sweep begins."""
+LONGEST_REQUEST: Final = 64
+"""Characters of its value that are looked at."""
 ROTATE_CA: Final = f"{GROUP}/rotate-ca"
 """Annotation of the Secret with the cluster's CA: with another value than before, the CA is replaced."""
 ROTATED_FOR: Final = f"{GROUP}/rotated-for"

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from private_registry.api import names
 from private_registry.api.collection import GarbageCollection, GarbageCollectionStatus
 from private_registry.api.conditions import Condition
+from private_registry.api.retention import Retention, RetentionStatus
 from private_registry.api.selectors import LabelSelector, LabelValue, NamespaceName, ObjectName
 from private_registry.api.storage import Storage, StorageStatus
 
@@ -110,6 +111,7 @@ class Scheduling(Model):
 class Spec(Model):
     storage: Storage = Storage()
     garbage_collection: GarbageCollection = GarbageCollection()
+    retention: Retention | None = None
     tls: Tls = Tls()
     auth: Auth = Auth()
     service: Service = Service()
@@ -166,7 +168,7 @@ class Copies(Model):
 
 
 class RegistryStatus(Model):
-    """Written by the operator's registry loop alone, but for the copies."""
+    """Written by the operator's registry loop alone, but for the copies and retention."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -187,6 +189,7 @@ class RegistryStatus(Model):
     nodes: NodesStatus = NodesStatus()
     copies: Copies = Copies()
     garbage_collection: GarbageCollectionStatus = GarbageCollectionStatus()
+    retention: RetentionStatus = RetentionStatus()
 
 
 class Doors(Model):
@@ -217,11 +220,10 @@ class PrivateRegistry(BaseModel):
     finalizers: tuple[str, ...]
     created: str
     rotate: str
-    """Value of the annotation that asks for another credential."""
     collect: str = ""
-    """Of the one that asks for a collection of garbage."""
     collect_dry_run: str = ""
-    """Of the one that asks for a dry run of it."""
+    sweep: str = ""
+    """Values of the annotations that ask for another credential, a collection of garbage, a dry run of one, a sweep."""
     spec: Spec
     status: RegistryStatus
     stage: Doors | None = None
@@ -345,16 +347,14 @@ def parse(body: dict[str, Any]) -> PrivateRegistry:
         rotate=annotations.get(names.ROTATE, ""),
         collect=annotations.get(names.COLLECT, ""),
         collect_dry_run=annotations.get(names.COLLECT_DRY_RUN, ""),
+        sweep=annotations.get(names.SWEEP, "")[: names.LONGEST_REQUEST],
         spec=spec,
         status=parse_status(body.get("status") or {}),
     )
 
 
 def parse_status(status: dict[str, Any]) -> RegistryStatus:
-    """Read a status that an operator wrote; one of another version that does not fit counts as none.
-
-    But for the copies, of which no look at the cluster could tell.
-    """
+    """Read a status; one of another version that does not fit counts as none, but for the copies, which only it has."""
     try:
         return RegistryStatus.model_validate(status)
     except ValidationError:

@@ -64,6 +64,8 @@ class RetentionStatus(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
+    observed_generation: int = Field(default=0, ge=0)
+    """Of the spec that `next_run` is worked out from."""
     last_run: str = ""
     """When it began, in RFC 3339; empty before the first one."""
     next_run: str = ""

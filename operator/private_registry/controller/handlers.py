@@ -36,12 +36,19 @@ class Watches:
     """The handlers of one operator."""
 
     def __init__(
-        self, world: World, registries: Engine, fleet_engine: Engine, copies: Engine, settings: Settings
+        self,
+        world: World,
+        registries: Engine,
+        fleet_engine: Engine,
+        copies: Engine,
+        retention: Engine,
+        settings: Settings,
     ) -> None:
         self._world = world
         self._registries = registries
         self._fleet = fleet_engine
         self._copies = copies
+        self._retention = retention
         self._startup_taint = settings.startup_taint
         self._agents_namespace = settings.agents_namespace
         self._claimed: dict[str, frozenset[str]] = {}
@@ -59,6 +66,8 @@ class Watches:
         self._registries.wake(key)
         if shares.concerns(body):
             self._copies.wake(key)
+        if any("retention" in (body.get(part) or {}) for part in ("spec", "status")):
+            self._retention.wake(key)
         if change == GONE or before is None or _selects(before) != _selects(body):
             self._fleet.wake(fleet.KEY)
         elif is_true(before, Type.AVAILABLE) != is_true(body, Type.AVAILABLE):

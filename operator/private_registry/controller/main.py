@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from private_registry.controller import handlers, metrics
 from private_registry.controller.copies.loop import CopiesLoop
+from private_registry.controller.data.retention import RetentionLoop
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet_room
 from private_registry.controller.fleet.loop import Fleet
@@ -123,7 +124,8 @@ async def _lead(
     fleet_engine, copies = Engine("fleet", fleet.reconcile), Engine("copies", CopiesLoop(kube, world).reconcile)
     loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authorities, copies.wake)
     registries = Engine("registry", loop.reconcile)
-    watches = handlers.Watches(world, registries, fleet_engine, copies, settings)
+    retention = Engine("retention", RetentionLoop(kube, settings).reconcile)
+    watches = handlers.Watches(world, registries, fleet_engine, copies, retention, settings)
     registry = handlers.register(watches, credentials)
 
     @kopf.on.startup(registry=registry)
@@ -152,6 +154,7 @@ async def _lead(
         # The engines first: nothing is written any more once somebody else may lead.
         await registries.stop()
         await copies.stop()
+        await retention.stop()
         await fleet_engine.stop()
         keeper.cancel()
         stopping.cancel()

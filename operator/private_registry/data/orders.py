@@ -3,6 +3,8 @@
 The file is replaced in one piece while the sweep runs: with the images that are in use by then, and with the rules.
 """
 
+import hashlib
+import hmac
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +18,10 @@ from private_registry.data.images import Reference
 
 FILE: Final = "orders.json"
 """Key in the ConfigMap, and name of the file."""
+CA, USERNAME, PASSWORD = "ca.crt", "username", "password"
+"""The files beside it; an open registry, or one without a certificate of ours, has none of some."""
+LIST: Final = "/report"
+"""Path at which a sweep hands over its list: what a container leaves behind has 4 KiB at most."""
 MAX_BYTES: Final = 900 * 1024
 """Of the file: an object of the API server may have a little more than a MiB, with all that is around it."""
 MAX_RESULT: Final = 4096
@@ -121,6 +127,11 @@ def parse_result(text: str) -> Result | None:
         return Result(found["result"], message=str(found["message"]), **counts)
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def list_key(password: str) -> str:
+    """What has to be shown to be given the list: who knows the registry's credential knows it, and nobody else."""
+    return hmac.new(password.encode(), b"report of a sweep", hashlib.sha256).hexdigest()
 
 
 def cut(lines: Iterable[str], most: int = MAX_BYTES) -> str:

@@ -12,10 +12,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from private_registry.data.orders import FILE, Orders, OrdersInvalidError, Result, parse_orders
+from private_registry.data.orders import (
+    CA,
+    FILE,
+    PASSWORD,
+    USERNAME,
+    Orders,
+    OrdersInvalidError,
+    Result,
+    list_key,
+    parse_orders,
+)
 from private_registry.data.retention import Tag, Used, Verdict, decide, rule_for, short, used_by_repository
 from private_registry.distribution import Registry, RegistryError
-from private_registry.jobs import handover
 from private_registry.jobs.handover import Handover
 from private_registry.jobs.inventory import Inventory
 
@@ -23,8 +32,6 @@ OLDEST = timedelta(minutes=10)
 """Age of a list by which something is decided. The operator makes a new one every minute while a sweep runs."""
 LOOK = 1.0
 """Seconds between two looks whether there is a newer list."""
-CA, USERNAME, PASSWORD = "ca.crt", "username", "password"
-"""Further files, which an open registry or one without a certificate has none of."""
 
 
 class SweepFailedError(Exception):
@@ -78,7 +85,7 @@ async def run(settings: Settings, say: Callable[[str], None]) -> Result:
     """Sweep once, say what is to become of every tag, and leave behind how it ended."""
     sweep = _Sweep(settings)
     try:
-        server = Handover(handover.key(login[1]) if (login := sweep.login) else "")
+        server = Handover(list_key(login[1]) if (login := sweep.login) else "")
         async with server.serving(settings.host, settings.port):
             result = await sweep.run()
             lines = list(sweep.lines(result))

@@ -122,6 +122,18 @@ class Kube:
             item.setdefault("kind", kind.kind)
         return Listing(items, answer["metadata"]["resourceVersion"])
 
+    async def pages(self, kind: Kind, *, limit: int = 500) -> AsyncIterator[Listing]:
+        """All objects of the kind in all namespaces, as they were at one moment, so many at a time.
+
+        Raises GoneError where going through them took longer than the API server remembers.
+        """
+        query, more = {"limit": str(limit)}, True
+        while more:
+            answer = await self._call("GET", kind.path(), query=query)
+            yield Listing(answer.get("items") or [], answer["metadata"]["resourceVersion"])
+            more = bool(following := answer["metadata"].get("continue", ""))
+            query = {**query, "continue": following}
+
     async def watch(
         self,
         kind: Kind,

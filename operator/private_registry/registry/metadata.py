@@ -42,6 +42,7 @@ def asked_hash(registry: PrivateRegistry, *beside: str) -> str:
             "service": True,
             "storage": {"size", "reclaim_policy", "reserve"},
             "garbage_collection": True,
+            "retention": True,
             "node_trust": {"enabled", "node_selector"},
             "auth": {"users", "pull_secret"},
             "tls": {"ca_distribution"},

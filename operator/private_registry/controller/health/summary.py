@@ -117,6 +117,7 @@ def _status(
             ),
         ),
         copies=registry.status.copies,
+        retention=registry.status.retention,
         garbage_collection=found.plan.run.status,
     )
 

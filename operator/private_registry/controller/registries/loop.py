@@ -201,7 +201,7 @@ class RegistryLoop:
             return True
         del self._unsaid[registry.uid]
         metrics.WRITES.labels("status", "PrivateRegistry").inc()
-        said = {"status": status.model_dump(mode="json", by_alias=True, exclude={"copies"})}
+        said = {"status": status.model_dump(mode="json", by_alias=True, exclude={"copies", "retention"})}
         version = {"metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
         await self._kube.merge(
             PRIVATE_REGISTRY, registry.namespace, registry.name, {**said, **version}, subresource="status"

@@ -76,6 +76,7 @@ class Kubelet:
     ) -> None:
         self.pods = mirror.follow(kinds.POD, namespace)
         self.secrets = mirror.follow(kinds.SECRET, namespace)
+        self.config_maps = mirror.follow(kinds.CONFIG_MAP, namespace)
         self.place = ""
         """Node that the next pods are put on, whatever the scheduler would rather do; empty: where it would."""
         self.held = False
@@ -241,12 +242,12 @@ class Kubelet:
         return self._directory / str(pod["metadata"]["uid"])
 
     async def _keep_up(self, pod: dict[str, Any]) -> None:
-        """Let the pod have its Secrets as they are, until it has to go."""
-        wanted = [name for kind, name in container.mounted(pod) if kind is kinds.SECRET]
+        """Let the pod have its Secrets and ConfigMaps as they are, until it has to go."""
+        followed = {kinds.SECRET: self.secrets, kinds.CONFIG_MAP: self.config_maps}
 
         def versions_of() -> dict[str, str]:
-            found = {name: self.secrets.objects.get(name) for name in wanted}
-            return {name: secret["metadata"]["resourceVersion"] for name, secret in found.items() if secret}
+            found = {name: followed[kind].objects.get(name) for kind, name in container.mounted(pod)}
+            return {name: obj["metadata"]["resourceVersion"] for name, obj in found.items() if obj}
 
         projected: list[dict[str, str]] = [{}]
         while True:
@@ -265,10 +266,12 @@ class Kubelet:
         process = await asyncio.create_subprocess_exec(
             *DIE_WITH_PARENT, *argv, stdout=asyncio.subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": "operator"}
         )
+        following = asyncio.create_task(self._keep_up(placed.pod))
         try:
             await self._until(placed.pod, lambda: not self.jobs_held)
             status = await process.wait()
         finally:
+            following.cancel()
             if process.returncode is None:
                 process.kill()
         terminated = {
