@@ -4,13 +4,12 @@ It runs the plan the way the registry loop does, remembers how things stood afte
 killed there leaves them, and holds at that moment what must never be untrue in between.
 """
 
-import copy
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from private_registry.api import names
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
@@ -25,10 +24,11 @@ from private_registry.controller.registries.plan import Plan, plan
 from private_registry.distribution import Answer
 from private_registry.kube import kinds
 from private_registry.kube.writes import Apply, Create, Delete, Write
-from tests.unit.controller.builders import ADDRESS, NOW, a_registry, facts
+from tests.unit.controller.builders import ADDRESS, LOADED_DICE, NOW, a_registry, facts
 
 Object = dict[str, Any]
 Key = tuple[str, str]
+T = TypeVar("T")
 
 PATIENCE = 20
 """Reconciles after which a registry that still writes is taken to do so for ever."""
@@ -43,19 +43,20 @@ class SmallCluster:
     """Objects by kind and name; `others` are there already and belong to nobody of ours."""
 
     def __init__(self, *others: Object) -> None:
-        self.objects: dict[Key, Object] = {key_of(obj): obj for obj in copy.deepcopy(others)}
+        self.objects: dict[Key, Object] = {key_of(obj): obj for obj in _copied(others)}
         self.replica_sets: list[Object] = []
         self.status = RegistryStatus()
         self.writes: list[tuple[str, str, str]] = []
         self.left_behind: list[SmallCluster] = []
         """The cluster as it was after each write."""
-        self._numbers = count(1)
+        self._numbers = 0
 
     def as_it_is(self) -> "SmallCluster":
         """A copy, to which nothing has been written."""
         twin = SmallCluster(*self.objects.values())
-        twin.replica_sets = copy.deepcopy(self.replica_sets)
+        twin.replica_sets = _copied(self.replica_sets)
         twin.status = self.status
+        twin._numbers = self._numbers
         return twin
 
     def converge(self, registry: PrivateRegistry, known: Facts | None = None) -> Plan:
@@ -90,11 +91,11 @@ class SmallCluster:
             self.status = self.status.model_copy(update={"copies": copies})
 
     def _write_all(self, registry: PrivateRegistry, seen: Observed, known: Facts) -> tuple[Observed, Plan]:
-        planned = plan(registry, seen, known)
+        planned = _planned(registry, seen, known)
         while planned.writes:
             for write in planned.writes:
                 seen = self._write(registry, seen, write)
-            planned = plan(registry, seen, known)
+            planned = _planned(registry, seen, known)
         return seen, planned
 
     def observe(self, registry: PrivateRegistry) -> Observed:
@@ -102,7 +103,7 @@ class SmallCluster:
         growing = {"metadata": {"name": GROWING}, "allowVolumeExpansion": True}
         seen = Observed(objects=dict(self.objects), storage_classes=(growing,))
         several = bool(earlier_files(registry, seen))
-        return replace(seen, replica_sets=tuple(copy.deepcopy(self.replica_sets)) if several else ())
+        return replace(seen, replica_sets=tuple(_copied(self.replica_sets)) if several else ())
 
     def _write(self, registry: PrivateRegistry, seen: Observed, write: Write) -> Observed:
         match write:
@@ -129,12 +130,12 @@ class SmallCluster:
 
     def _store(self, obj: Object, live: Object) -> Object:
         """What the API server makes of a write: our fields, and its own."""
-        stored = copy.deepcopy(obj)
+        stored = _copied(obj)
         before = live.get("metadata", {})
         same = stored.get("spec") == live.get("spec")
         stored["metadata"] |= {
-            "uid": before.get("uid") or f"uid-{next(self._numbers)}",
-            "resourceVersion": str(next(self._numbers)),
+            "uid": before.get("uid") or f"uid-{self._next()}",
+            "resourceVersion": str(self._next()),
             "generation": before.get("generation", 0) + (not same),
         }
         if "status" in live:
@@ -147,7 +148,11 @@ class SmallCluster:
                 stored["spec"].setdefault("storageClassName", GROWING)
                 stored["status"] = {"phase": "Bound", "capacity": stored["spec"]["resources"]["requests"]}
         self.objects[key_of(stored)] = stored
-        return copy.deepcopy(stored)
+        return _copied(stored)
+
+    def _next(self) -> int:
+        self._numbers += 1
+        return self._numbers
 
     def controllers_step(self) -> None:
         """One step of the Deployment's rollout: first the next pod beside the last one, then the last one goes."""
@@ -158,7 +163,7 @@ class SmallCluster:
         running = [each for each in self.replica_sets if each["spec"]["replicas"]]
         others = [each for each in running if each["spec"]["template"] != template]
         if not running or len(running) == len(others):
-            self.replica_sets.append({"spec": {"replicas": 1, "template": copy.deepcopy(template)}})
+            self.replica_sets.append({"spec": {"replicas": 1, "template": _copied(template)}})
         for each in others if len(running) > len(others) else ():
             each["spec"]["replicas"] = 0
         pods = sum(each["spec"]["replicas"] for each in self.replica_sets)
@@ -185,7 +190,7 @@ class SmallCluster:
 
     def desired(self) -> dict[Key, Object]:
         """All objects without what the server and the controllers add: two ends are the same when these are."""
-        bare = copy.deepcopy(self.objects)
+        bare = _copied(self.objects)
         for obj in bare.values():
             obj.pop("status", None)
             for field in SERVER_OWNED:
@@ -193,6 +198,27 @@ class SmallCluster:
             if names.registry_of_entry(obj["metadata"]["name"]):  # which tells of its history
                 obj["metadata"].pop("annotations")
         return bare
+
+
+_PLANS: dict[tuple[str, ...], Plan] = {}
+
+
+def _planned(registry: PrivateRegistry, seen: Observed, known: Facts) -> Plan:
+    """The plan, which comes from what it is given alone: where another one was killed is no place to plan anew for."""
+    if known.chance is not LOADED_DICE:
+        return plan(registry, seen, known)
+    authority = known.authority.cert_pem if known.authority else ""
+    objects = json.dumps([[*seen.objects.values()], seen.replica_sets])
+    moment = (registry.model_dump_json(), objects, repr(known), authority)
+    if moment not in _PLANS:
+        _PLANS[moment] = plan(registry, seen, known)
+    return _PLANS[moment]
+
+
+def _copied(value: T) -> T:
+    """As copy.deepcopy, in a fifth of the time."""
+    copied: T = pickle.loads(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    return copied
 
 
 @cache

@@ -39,6 +39,8 @@ def drifted(desired: Object, live: Object) -> bool:
 
 def contains(live: Any, desired: Any) -> bool:
     """Whether everything in `desired` is in `live`, with the API server's ways of spelling the same allowed for."""
+    if live == desired:  # most parts are, and this is soon seen
+        return True
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
             live.get(key) == value if key in _WHOLE else contains(live.get(key), value)
@@ -47,7 +49,7 @@ def contains(live: Any, desired: Any) -> bool:
         )
     if isinstance(desired, list):
         return isinstance(live, list) and _contains_list(live, desired)
-    return live == desired or _same_quantity(live, desired)
+    return _same_quantity(live, desired)
 
 
 def _contains_list(live: list[Any], desired: list[Any]) -> bool:
