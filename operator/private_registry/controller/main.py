@@ -36,6 +36,9 @@ OLDEST = (1, 30)
 """Kubernetes: admission policies, node names in tokens and the preStop sleep are there from this version on."""
 LEASE = "private-registry-operator"
 
+ROUNDS = 10
+"""The cost of a hash in htpasswd, as a power of two: whoever logs in waits for it with each request."""
+
 
 class UnsupportedClusterError(Exception):
     """This cluster cannot be served; the message says why and what to do."""
@@ -45,7 +48,7 @@ CHANCE = Chance(
     key=lambda: ec.generate_private_key(ec.SECP256R1()),
     serial=lambda: secrets.randbits(127) + 1,
     token=lambda: secrets.token_hex(32),
-    salt=lambda: bcrypt.gensalt(rounds=10),
+    salt=lambda: bcrypt.gensalt(rounds=ROUNDS),
 )
 
 
