@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tests.cluster.commands import DIE_WITH_PARENT, tail
 from tests.cluster.host import cache_directory
@@ -45,6 +46,23 @@ def free_port(address: str = "127.0.0.1") -> int:
             return port
 
 
+class Running(Protocol):
+    """What is asked of a process that was begun; subprocess.Popen answers it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+def begun(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Running:
+    """Begin a process of a program."""
+    with log.open("ab") as said:
+        return subprocess.Popen([*DIE_WITH_PARENT, *argv], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=env)
+
+
 class Process:
     """A server in the foreground with a log file, and a question that tells whether it is ready."""
 
@@ -57,10 +75,12 @@ class Process:
         within: float = 60,
         grace: float = 15,
         env: Mapping[str, str] | None = None,
+        begin: Callable[[Sequence[str], Mapping[str, str], Path], Running] = begun,
     ) -> None:
         """Describe the server; nothing is started. `ready` answers truthy, or raises OSError as long as it is not.
 
-        It has `within` seconds to become ready, and `grace` seconds to end when it is told to.
+        It has `within` seconds to become ready, and `grace` seconds to end when it is told to. `begin` is what starts
+        a process of these arguments, with this environment and this log.
         """
         self.log = log
         self.name = Path(argv[0]).name
@@ -69,7 +89,8 @@ class Process:
         self._ready = ready
         self._within = within
         self._grace = grace
-        self._running: subprocess.Popen[bytes] | None = None
+        self._begin = begin
+        self._running: Running | None = None
 
     @property
     def pid(self) -> int:
@@ -85,10 +106,7 @@ class Process:
 
     def spawn(self) -> None:
         """Start the server without waiting for it."""
-        with self.log.open("ab") as log:
-            self._running = subprocess.Popen(
-                [*DIE_WITH_PARENT, *self._argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env
-            )
+        self._running = self._begin(self._argv, self._env, self.log)
 
     def wait_ready(self) -> None:
         """Wait until the server is ready. Raises NotReadyError, with the server ended."""

@@ -33,7 +33,7 @@ async def test_no_secret_is_seen_anywhere_else(cluster: Cluster, kubectl: Kubect
     """Neither what people choose nor what is generated, in use, replaced and mistaken: not in the log, an event, a
     status, a ConfigMap or any other object, and not in the operator's arguments or environment.
     """
-    cluster.operator.start("--log-level=debug", waits={"controller.engine.RESYNC": 1.0})
+    cluster.operator.start("--log-level=debug", waits={"controller.engine.RESYNC": 1.0}, copied=False)
     chosen, user, uploads = canary("chosen"), canary("user"), canary("uploads")
     host = f"team.{cluster.namespace}.svc"
     good, other = a_certificate([host]), a_certificate([host])

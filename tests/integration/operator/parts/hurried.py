@@ -1,8 +1,9 @@
 """The operator with its long waits cut short and, if asked for, killed right after so many of its writes.
 
-    python -m tests.integration.operator.parts.hurried '{"waits": {...}, "writes": 0}' operator --kubeconfig ...
+    python -m tests.integration.operator.parts.hurried operator --kubeconfig=... '{"waits": {...}, "writes": 0}'
 
-The rest is the operator as it is: a minute of patience is not what a test is about.
+The rest is the operator as it is: a minute of patience is not what a test is about. Whoever imports this has imported
+the operator as well.
 """
 
 import importlib
@@ -10,22 +11,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import private_registry.controller.main  # noqa: F401  (main() would do it)
 from private_registry.__main__ import main
 from private_registry.kube.client import Kube
 
 
 def hurry(waits: Mapping[str, float]) -> None:
     """Set constants of the program's modules, such as `controller.engine.RESYNC`."""
-    for path, seconds in waits.items():
+    for path, value in waits.items():
         module, _, constant = path.rpartition(".")
         room = importlib.import_module(f"private_registry.{module}")
         before = getattr(room, constant)
-        assert isinstance(before, float | timedelta), path
-        setattr(room, constant, seconds if isinstance(before, float) else timedelta(seconds=seconds))
+        assert isinstance(before, float | int | timedelta), path
+        setattr(room, constant, timedelta(seconds=value) if isinstance(before, timedelta) else value)
 
 
 def die_after(writes: int) -> None:
@@ -44,8 +46,13 @@ def die_after(writes: int) -> None:
     Kube._call = counted  # type: ignore[method-assign]
 
 
+def run(arguments: Sequence[str]) -> None:
+    """Be the operator."""
+    *arguments, how = arguments
+    hurry(json.loads(how)["waits"])
+    die_after(json.loads(how)["writes"])
+    main(arguments)
+
+
 if __name__ == "__main__":
-    how = json.loads(sys.argv.pop(1))
-    hurry(how["waits"])
-    die_after(how["writes"])
-    main()
+    run(sys.argv[1:])
