@@ -45,6 +45,10 @@ test-runtimes: venv ## Of the tests, those of containerd, Docker, CRI-O and podm
 test-security: venv ## Known vulnerabilities, scans of the manifests of every option set, SBOM, and the tests of who may do what
 	$(BIN)/python -m tests.suite parts audit scan supply sbom security
 
+.PHONY: test-data
+test-data: venv ## What becomes of the images: collection, retention, a full disk, a crash (20 minutes)
+	$(BIN)/python -m tests.suite parts data
+
 .PHONY: audit
 audit: venv ## Ask a vulnerability service about every package that the operator runs on; fails where none can be asked
 	PYTHONPATH=operator $(BIN)/python -m tests.supply_chain audit

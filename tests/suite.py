@@ -2,7 +2,8 @@
 
     python -m tests.suite [STAGE ...]
 
-On request alone: `runtimes` and `matrix` (`make test-runtimes`), and `security` (`make test-security`).
+On request alone: `runtimes` and `matrix` (`make test-runtimes`), `security` (`make test-security`) and `data` (`make
+test-data`).
 
 Stops after the first step in which a stage fails, with its exit status. Stages run side by side where they wait more
 than they compute: the lines of each then begin with its name, and the tests that failed are named once more at the end.
@@ -42,6 +43,17 @@ OF_RUNTIMES = tuple(
 )
 """What an agent does with each runtime on a node, against the runtimes themselves."""
 
+OF_DATA = (
+    "tests/unit/data",
+    *(f"tests/unit/controller/test_{about}.py" for about in ("claims", "collection", "sweeps", "volumes")),
+    *(
+        str(path)
+        for about in ("collect", "durability", "full_disk", "read_only", "retention", "space", "sweep")
+        for path in sorted(Path("tests/integration").rglob(f"test_{about}*.py"))
+    ),
+)
+"""What becomes of the images: kept, collected, let go, and all that a volume can do to them."""
+
 OF_SECURITY = (
     *(str(path) for path in sorted(Path("tests").rglob("test_*hostile*.py"))),
     *("tests/contract/test_manifests.py", "tests/contract/test_rights.py", "tests/unit/test_pki.py"),
@@ -78,6 +90,7 @@ SCAN = Stage("scan", (*SUPPLY_CHAIN, "scan"))
 SUPPLY = Stage("supply", (*PYTEST, "tests/supply_chain"))
 SBOM = Stage("sbom", (*SUPPLY_CHAIN, "sbom"))
 RUNTIMES = Stage("runtimes", (*ALONE, *PYTEST, *OF_RUNTIMES, "tests/contract/test_docs.py"))
+DATA = Stage("data", (*ALONE, *PYTEST, *OF_DATA))
 SECURITY = Stage("security", (*ALONE, *PYTEST, *OF_SECURITY))
 MATRIX = Stage("matrix", ("env", "PYTHONPATH=operator", sys.executable, "-m", "tests.integration.containerd_matrix"))
 
@@ -89,7 +102,7 @@ STEPS: tuple[tuple[tuple[Stage, ...], ...], ...] = (
     ((RIGHTS,),),
 )
 """Step after step; in a step, lanes side by side; in a lane, stage after stage."""
-ON_REQUEST = (((RUNTIMES,),), ((SECURITY,),), ((MATRIX,),))
+ON_REQUEST = (((RUNTIMES,),), ((SECURITY,),), ((MATRIX,),), ((DATA,),))
 
 
 @dataclass(frozen=True)
