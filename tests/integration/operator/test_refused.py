@@ -109,8 +109,8 @@ async def test_a_class_that_is_missing(cluster: Cluster) -> None:
     await cluster.create({"storage": {"storageClassName": "fast"}})
     message = await cluster.until_condition(Type.STORAGE_READY, "False", "StorageClassNotFound")
     assert message == (
-        "the storage class fast of the claim team-data does not exist (there are: full, growing, roots, standard); "
-        "create it, or delete this PrivateRegistry and name another class"
+        "the storage class fast of the claim team-data does not exist (there are: full, growing, roots, small, "
+        "standard); create it, or delete this PrivateRegistry and name another class"
     )
     await cluster.until_condition(Type.STALLED, "True", "StorageClassNotFound")
 
@@ -123,7 +123,7 @@ async def test_no_default_class(cluster: Cluster) -> None:
         message = await cluster.until_condition(Type.STORAGE_READY, "False", "NoDefaultStorageClass")
         assert message == (
             "the claim team-data names no storage class and the cluster has no default one (there are: full, growing, "
-            "roots, standard); make one the default, or delete this PrivateRegistry and name one in "
+            "roots, small, standard); make one the default, or delete this PrivateRegistry and name one in "
             "spec.storage.storageClassName"
         )
     finally:

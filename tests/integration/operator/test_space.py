@@ -49,12 +49,7 @@ async def until_free(cluster: Cluster, least: int, most: int) -> None:
 async def test_how_full_the_volume_is(cluster: Cluster) -> None:
     """What df says of it is in the status; it takes no right on nodes."""
     await cluster.ready()
-
-    async def known() -> bool:
-        return bool((await cluster.registry()).status.storage.total)
-
-    await cluster.until(known, what="the figures are there")
-    storage = (await cluster.registry()).status.storage
+    storage = (await cluster.until_measured()).status.storage
     disk = os.statvfs(await volume_of(cluster))
     assert abs(parse_quantity(storage.total) - disk.f_blocks * disk.f_frsize) < disk.f_blocks * disk.f_frsize / 1000
     assert parse_quantity(storage.used) + parse_quantity(storage.free) < parse_quantity(storage.total) * 101 / 100

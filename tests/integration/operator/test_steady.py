@@ -54,6 +54,8 @@ async def test_nothing_to_do_is_nothing_written(cluster: Cluster, elsewhere: Els
     await cluster.ready({**open_to_all, "tls": {"mode": "Disabled"}, "nodeTrust": {"enabled": False}}, name="plain")
     await cluster.ready(open_to_all, name="open")
     await cluster.create({"storage": {"claimName": "missing"}}, name="stalled")
+    for name in ("team", "shared", "plain", "open"):
+        await cluster.until_measured(name)
     await looks(cluster, 2)
     async with cluster.writes() as written:
         await looks(cluster, LOOKS)
@@ -66,12 +68,12 @@ async def test_nothing_to_do_is_nothing_written(cluster: Cluster, elsewhere: Els
 async def test_deleted_secrets_come_back_at_the_next_look(cluster: Cluster) -> None:
     """Secrets are not watched. The registry goes on serving, and at the next look its Secrets are there again."""
     await cluster.ready()
-    for name in ("team-http", "team-certificate"):
+    for name in ("team-config", "team-certificate"):
         await cluster.delete(kinds.SECRET, name)
     assert (await (await cluster.http()).serves()).yes
 
     async def are_back() -> bool:
-        return all([await cluster.get(kinds.SECRET, name) for name in ("team-http", "team-certificate")])
+        return all([await cluster.get(kinds.SECRET, name) for name in ("team-config", "team-certificate")])
 
     await cluster.until(are_back, what="both Secrets are back")
     await cluster.until_ready()
@@ -83,7 +85,7 @@ async def test_an_edited_secret_is_put_right_at_the_next_look(cluster: Cluster) 
     await cluster.ready()
     broken, mine = {"data": {"tls.crt": "AAAA"}}, {"stringData": {"http-secret": "mine"}}
     await cluster.kube.merge(kinds.SECRET, cluster.namespace, "team-certificate", broken)
-    signs = await cluster.kube.merge(kinds.SECRET, cluster.namespace, "team-http", mine)
+    signs = await cluster.kube.merge(kinds.SECRET, cluster.namespace, "team-config", mine)
 
     async def is_whole() -> bool:
         secret = await cluster.get(kinds.SECRET, "team-certificate")
@@ -91,4 +93,5 @@ async def test_an_edited_secret_is_put_right_at_the_next_look(cluster: Cluster) 
 
     await cluster.until(is_whole, what="the certificate is whole again")
     await cluster.until_ready()
-    assert (await cluster.get(kinds.SECRET, "team-http"))["data"] == signs["data"]
+    kept = await cluster.get(kinds.SECRET, "team-config")
+    assert kept["data"]["http-secret"] == signs["data"]["http-secret"]

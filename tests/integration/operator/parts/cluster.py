@@ -181,6 +181,16 @@ class Cluster:
 
         return await self.until(ready, within=within, what=f"{self.namespace}/{name} is ready")
 
+    async def until_measured(self, name: str = "team") -> PrivateRegistry:
+        """The registry once it is known how full its volume is."""
+
+        async def known() -> PrivateRegistry:
+            registry = await self.registry(name)
+            assert registry.status.storage.total, registry.status
+            return registry
+
+        return await self.until(known, what=f"it is known how full the volume of {self.namespace}/{name} is")
+
     async def until_condition(
         self, kind: Type, status: str, reason: str | None = None, *, name: str = "team", within: float = PATIENCE
     ) -> str:
