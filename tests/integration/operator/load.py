@@ -17,10 +17,15 @@ from private_registry.kube import kinds
 from private_registry.trust import entry as trust
 from tests.integration.operator.parts.cluster import NODES, Cluster
 from tests.integration.pushing import push
+from tests.waiting import paced
 
 IMAGE = "app"
 PATIENCE = 30.0
 """Seconds that a client waits for an answer, on a machine with other things to do."""
+
+
+PULLS, PUSHES = 0.2, 0.3
+"""Seconds from one to the next, on each node and of all people: no rollout and no gap in one is over between two."""
 
 
 class Load:
@@ -66,8 +71,8 @@ class Load:
         await self._cluster.until(done, within=60, what=f"{number} more pulls and pushes")
 
     async def _pull_for_ever(self, node: str) -> None:
-        while True:
-            await self._look_at_disk(node)
+        async for _ in paced(PULLS):
+            self._look_at_disk(node)
             told = self._on_disk[node]
             server = (told.addresses[0], told.port, told.scheme, told.ca_bundle, told.server_name)
             registry = Registry(*server, deadline=PATIENCE)
@@ -78,17 +83,13 @@ class Load:
                 self.failures.append(f"{node}: {error}")
             self.pulls += 1
 
-    async def _look_at_disk(self, node: str) -> None:
+    def _look_at_disk(self, node: str) -> None:
         """Take over the entry that the node says it has: until then it goes by the last one."""
-        config_map = await self._cluster.entry(self._name)
-        found = await self._cluster.kube.get(kinds.NODE_TRUST, None, node) or {}
-        key = names.key(self._cluster.namespace, self._name)
-        rows = {row["registry"]: row for row in found["status"]["registries"]}
-        if rows[key]["entryHash"] == trust.hash_of(trust.data_of(config_map)):
-            self._on_disk[node] = trust.parse(config_map)
+        if entry := self._cluster.agents.entry_on(node, self._cluster.namespace, self._name):
+            self._on_disk[node] = entry
 
     async def _push_for_ever(self) -> None:
-        while True:
+        async for _ in paced(PUSHES):
             try:
                 await self.push()
             except (aiohttp.ClientError, OSError) as error:

@@ -63,6 +63,15 @@ class Agents:
         (self._unready.discard if ready else self._unready.add)(node)
         self._mirror.changed()
 
+    def entry_on(self, node: str, namespace: str, name: str) -> trust.Entry | None:
+        """The entry of a registry once the node says that it goes by it; None as long as it goes by an earlier one."""
+        config_map = self._config_maps.objects.get(names.entry(namespace, name))
+        said = (self._node_trusts.objects[node].get("status") or {}).get("registries") or []
+        confirmed = {row["registry"]: row["entryHash"] for row in said}.get(names.key(namespace, name))
+        if config_map is None or confirmed != trust.hash_of(trust.data_of(config_map)):
+            return None
+        return trust.parse(config_map)
+
     async def _keep(self, pod: dict[str, Any]) -> None:
         """Do for an agent's pod what scheduler and kubelet would: bind it, say whether it is ready, let it go."""
         metadata = pod["metadata"]
