@@ -1,6 +1,8 @@
 """A node to test agents on: a real containerd that has an /etc and a /run of its own, and an agent beside it."""
 
 import asyncio
+import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -11,12 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import private_registry.agent.main  # noqa: F401  (for copies: main() would do it)
+from private_registry.__main__ import main
 from private_registry.agent.cri.client import Answer, Cri
 from tests.cluster import versions
 from tests.cluster.host import unmount
 from tests.cluster.processes import Containerd, Process
 from tests.cluster.processes.containerd import configuration
-from tests.cluster.processes.process import free_port, program
+from tests.cluster.processes.copied import Original
+from tests.cluster.processes.process import begun, free_port, program
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +34,22 @@ _UNPACK = """
 _WITH_NODES_FILES = 'mount --rbind "$0/etc" /etc && mount --bind "$0/run" /run && exec "$@"'
 _WITH_AN_ACCOUNT = 'mount --bind "$0/run" /run && exec setpriv --bounding-set=-all --inh-caps=-all -- "$@"'
 
+# Of linux/sched.h, linux/mount.h, linux/prctl.h and linux/capability.h; Python has no names for them.
+_CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+_PR_CAPBSET_DROP = 24
+_CAPABILITIES_OF_64_BITS = 0x20080522
+
 
 class Host(Protocol):
     """Whatever an agent can serve: a machine, by its root directory as everybody else sees it."""
 
     host_root: Path
+
+
+def original_agent(directory: Path) -> Original:
+    """A process that has imported the agent, and that agents can be copies of."""
+    env = {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PYTHONWARNINGS": "error"}
+    return Original("tests.integration.agent_node", log=directory / "original.log", env=env)
 
 
 class NodeContainerd(Containerd):
@@ -116,8 +132,9 @@ class Agent:
         token: str,
         port: int,
         arguments: Sequence[str] = (),
+        original: Original | None = None,
     ) -> None:
-        """Describe it; nothing is started. `port`: of the API server on loopback."""
+        """Describe it; nothing is started. `port`: of the API server on loopback. `original`: what it is a copy of."""
         directory.mkdir()
         account = directory / "run" / "secrets" / "kubernetes.io" / "serviceaccount"
         account.mkdir(parents=True)
@@ -126,7 +143,7 @@ class Agent:
         self.port = free_port()
         self.log = directory / "agent.log"
         command = [
-            *(sys.executable, "-m", "private_registry", "agent"),
+            "agent",
             f"--agents-namespace={namespace}",
             f"--node-name={name}",
             f"--host-root={node.host_root}",
@@ -134,10 +151,13 @@ class Agent:
             "--log-format=text",
             *arguments,
         ]
+        alone = ("unshare", "--mount", "--", "sh", "-c", _WITH_AN_ACCOUNT)
+        program = () if original else (sys.executable, "-m", "private_registry")
         self.process = Process(
-            ["unshare", "--mount", "--", "sh", "-c", _WITH_AN_ACCOUNT, directory, *command],
+            [*(() if original else alone), directory, *program, *command],
             log=self.log,
             ready=lambda: self.get("/healthz"),
+            begin=original.copy if original else begun,
             env={
                 "PYTHONPATH": str(ROOT / "operator"),
                 "PYTHONWARNINGS": "error",
@@ -169,6 +189,27 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.stop()
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Be the agent, in a copy: the first of the arguments is a directory, whose `run` is to be its /run.
+
+    What `unshare` and `setpriv` do for an agent that is none, it does itself: so far it has been root on this machine.
+    """
+    libc, last = ctypes.CDLL(None, use_errno=True), Path("/proc/sys/kernel/cap_last_cap")
+
+    def call(name: str, *values: object) -> None:
+        if getattr(libc, name)(*values) != 0:
+            raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+
+    directory, *rest = arguments
+    call("unshare", _CLONE_NEWNS)
+    call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+    call("mount", f"{directory}/run".encode(), b"/run", None, _MS_BIND, None)
+    for capability in range(int(last.read_text()) + 1):
+        call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+    call("capset", (ctypes.c_uint32 * 2)(_CAPABILITIES_OF_64_BITS, 0), (ctypes.c_uint32 * 6)())
+    main(rest)
 
 
 def cleanup(node: Host) -> str:

@@ -21,6 +21,7 @@ from private_registry.trust import entry, publish
 from tests.certificates import a_certificate
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane, RegistryServer
+from tests.cluster.processes.copied import Original
 from tests.integration import accounts
 from tests.integration.agent_node import Agent, Host, NodeContainerd
 from tests.integration.pushing import push
@@ -69,8 +70,10 @@ class Served:
 class AgentWorld(Generic[H]):
     """One node of a cluster, with a name and an agents' namespace of its own."""
 
-    def __init__(self, control_plane: ControlPlane, kube: Kube, node: H, directory: Path) -> None:
-        """Nothing is created yet."""
+    def __init__(
+        self, control_plane: ControlPlane, kube: Kube, node: H, directory: Path, *, original: Original | None = None
+    ) -> None:
+        """Nothing is created yet. `original`: what its agents are copies of, which come sooner."""
         number = next(_number)
         self.kube = kube
         self.node = node
@@ -81,6 +84,7 @@ class AgentWorld(Generic[H]):
         self._token = ""
         self._control_plane = control_plane
         self._directory = directory
+        self._original = original
         self._servers = contextlib.ExitStack()
         self._addresses = itertools.count(10)
         self._number = number
@@ -97,6 +101,7 @@ class AgentWorld(Generic[H]):
             token=token or self._token,
             port=api_port or url.port or 443,
             arguments=arguments,
+            original=self._original,
         )
 
     def as_agent(self) -> Kube:

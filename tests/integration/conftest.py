@@ -12,7 +12,8 @@ from private_registry.kube.client import Kube
 from private_registry.kube.login import Credentials
 from tests.cluster.commands import output
 from tests.cluster.processes import ControlPlane
-from tests.integration.agent_node import NodeContainerd
+from tests.cluster.processes.copied import Original
+from tests.integration.agent_node import NodeContainerd, original_agent
 from tests.integration.agent_world import World
 from tests.rights import record
 
@@ -60,12 +61,20 @@ def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeContai
         yield node
 
 
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
+    """What the tests' agents are copies of."""
+    original = original_agent(tmp_path_factory.mktemp("agents"))
+    yield original
+    original.close()
+
+
 @pytest_asyncio.fixture
 async def world(
-    control_plane: ControlPlane, kube: Kube, shared_node: NodeContainerd, tmp_path: Path
+    control_plane: ControlPlane, kube: Kube, shared_node: NodeContainerd, original: Original, tmp_path: Path
 ) -> AsyncIterator[World]:
     """A cluster with one node, whose directories are empty before and after."""
-    world = World(control_plane, kube, shared_node, tmp_path)
+    world = World(control_plane, kube, shared_node, tmp_path, original=original)
     await world.set_up()
     before = shared_node.hosts.read_bytes()
     try:

@@ -19,6 +19,7 @@ from private_registry.registry.credentials import DOCKER_CONFIG, Credential, pul
 from tests.cluster import versions
 from tests.cluster.commands import CommandError
 from tests.cluster.processes import ControlPlane
+from tests.cluster.processes.copied import Original
 from tests.integration.agent_node import cleanup
 from tests.integration.agent_world import TLS_OFF, AgentWorld, Served, local_address
 from tests.integration.container import content as content_of
@@ -66,10 +67,10 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest_asyncio.fixture
 async def world(
-    control_plane: ControlPlane, kube: Kube, machine: DockerHost, tmp_path: Path
+    control_plane: ControlPlane, kube: Kube, machine: DockerHost, original: Original, tmp_path: Path
 ) -> AsyncIterator[DockerWorld]:
     """A cluster with that machine as its node, which is at the end as it was at the beginning."""
-    world = DockerWorld(control_plane, kube, machine, tmp_path)
+    world = DockerWorld(control_plane, kube, machine, tmp_path, original=original)
     await world.set_up()
     before = content(machine)
     with local_address(ADDRESS):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
 
@@ -126,6 +126,23 @@ async def test_forged_entries_reach_nothing_but_what_is_their_own(world: World) 
         assert after.pop("hosts")[:5] == before.pop("hosts")[:5]  # in which lines came and went
         assert after == before
         assert await world.row(team.key) == row
+
+
+async def test_an_agent_has_no_capability(world: World) -> None:
+    """Whatever it is told: in the tests as in its pod it is root without any power, and has an account of its own."""
+    with world.agent() as agent:
+        assert capabilities(agent.process.pid) == {0}
+        assert inode(f"/proc/{agent.process.pid}/root/run") == inode(agent.log.parent / "run") != inode("/run")
+
+
+def capabilities(pid: int) -> set[int]:
+    """What a process has and could come to have, as sets of bits."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
+
+
+def inode(path: str | Path) -> int:
+    return Path(path).stat().st_ino
 
 
 def meant(content: bytes, forged: dict[str, Object]) -> dict[str, Any]:
