@@ -24,6 +24,8 @@ CERTS_D = """\
 [plugins."io.containerd.grpc.v1.cri".registry]
   config_path = "/etc/containerd/certs.d"
 """
+# A running pod has what changed in its Secrets when the kubelet looks at it again, of itself once a minute.
+LOOKS_OFTEN = {"kind": "KubeletConfiguration", "syncFrequency": "10s"}
 NETWORK = "kind"
 LOADED = "/kind/loaded"  # on each node: which images were loaded, by name and id
 AUDIT_LOG = "/var/log/kubernetes/audit.log"  # on the control plane: what changes something, and all that ours ask
@@ -62,6 +64,7 @@ def configuration(
         "nodes": [control_plane, *[{"role": "worker"}] * workers],
         "networking": {"ipFamily": family},
         "containerdConfigPatches": list(patches),
+        "kubeadmConfigPatches": [json.dumps(LOOKS_OFTEN)],
     }
 
 

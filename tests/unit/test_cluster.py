@@ -174,6 +174,14 @@ def test_kinds_configuration_has_three_nodes_that_read_certs_d_and_an_audit_log(
     assert nodes[0]["extraMounts"][0]["hostPath"] == "/cache/policy.json"
 
 
+def test_no_test_waits_a_minute_for_a_kubelet() -> None:
+    """On each node it looks every ten seconds what has become of the Secrets that pods mount."""
+    settings = configuration(Path("/cache/policy.json"))
+    patches = settings["kubeadmConfigPatches"]
+    assert isinstance(patches, list)
+    assert [json.loads(each) for each in patches] == [{"kind": "KubeletConfiguration", "syncFrequency": "10s"}]
+
+
 def test_a_nodes_containerd_is_configured_as_in_the_published_image() -> None:
     """Version 2 of the configuration, as in kind's own: a patch that is written for one works for the other."""
     settings = tomllib.loads(node.CONFIGURATION.read_text())
