@@ -89,8 +89,13 @@ class AgentWorld(Generic[H]):
         self._addresses = itertools.count(10)
         self._number = number
 
-    def agent(self, *arguments: str, token: str | None = None, api_port: int | None = None) -> Agent:
-        """An agent for this node, under its account unless a token says otherwise; a context manager."""
+    def agent(
+        self, *arguments: str, token: str | None = None, api_port: int | None = None, copied: bool = True
+    ) -> Agent:
+        """An agent for this node, under its account unless a token says otherwise; a context manager.
+
+        One that is not `copied`, where it could be, has memory of its own alone.
+        """
         url = urlsplit(self._control_plane.url)
         return Agent(
             self.node,
@@ -101,7 +106,7 @@ class AgentWorld(Generic[H]):
             token=token or self._token,
             port=api_port or url.port or 443,
             arguments=arguments,
-            original=self._original,
+            original=self._original if copied else None,
         )
 
     def as_agent(self) -> Kube:

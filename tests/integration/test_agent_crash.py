@@ -156,7 +156,7 @@ async def test_a_new_registry_costs_two_writes(world: World, control_plane: Cont
 async def test_an_agent_is_small(world: World) -> None:
     """With twenty registries it has 64 MiB at most: every node pays for it."""
     served = [world.serve(f"r{number}", listen=number == 0) for number in range(MANY)]
-    with world.agent() as agent:
+    with world.agent(copied=False) as agent:
         for each in served:
             await world.publish(each)
         await world.until_trusted(served[0])
