@@ -14,8 +14,10 @@ from private_registry.data.manifests import created_of, read_manifest
 from private_registry.data.retention import Tag, Used
 from private_registry.distribution import Registry, RegistryError
 
-AT_ONCE = 8
-"""Requests that the registry has to answer at the same time."""
+AT_ONCE, AT_ONCE_WITH_LOGIN = 8, 2
+"""Requests that the registry has to answer at the same time. To verify a password takes fifty milliseconds of a whole
+processor, by design: it has to have some left for who pulls.
+"""
 _DEEPEST = 3
 """Indexes within indexes; what is further down is not looked at."""
 
@@ -38,13 +40,15 @@ class Inventory:
     """Looks into one registry; it remembers what it saw of a manifest, which never changes."""
 
     registry: Registry
+    at_once: int
     _facts: dict[tuple[str, str], _Facts] = field(default_factory=dict)
 
     @classmethod
     @asynccontextmanager
     async def of(cls, registry: Registry) -> AsyncIterator["Inventory"]:
-        async with registry.connected(AT_ONCE) as connected:
-            yield cls(connected)
+        at_once = AT_ONCE_WITH_LOGIN if registry.login else AT_ONCE
+        async with registry.connected(at_once) as connected:
+            yield cls(connected, at_once)
 
     async def repositories(self) -> list[str]:
         """Raises RegistryError."""
@@ -70,7 +74,7 @@ class Inventory:
             facts = await self._known(repository, digest, content)
             return Tag(name, digest, facts.created, facts.parts, facts.configurations, facts.subject)
 
-        return await _each(look, names)
+        return await self._each(look, names)
 
     async def with_parts(self, repository: str, used: Used, tags: Iterable[Tag]) -> Used:
         """The same use, with the parts of what is used by its digest and has no tag. Raises RegistryError."""
@@ -80,7 +84,7 @@ class Inventory:
             return (await self._known(repository, digest, found[1])).parts if found else frozenset()
 
         untagged = used.digests.difference(*(tag.digests for tag in tags))
-        found = await _each(look, sorted(untagged))
+        found = await self._each(look, sorted(untagged))
         return replace(used, parts=used.parts.union(*found.values()))
 
     async def _known(self, repository: str, digest: str, content: bytes, depth: int = 0) -> _Facts:
@@ -107,19 +111,18 @@ class Inventory:
         created = manifest.created or max(dated, default=None)
         return _Facts(created, frozenset(parts), frozenset(configurations), manifest.subject)
 
+    async def _each(self, look: Callable[[S], Coroutine[Any, Any, T]], over: Iterable[S]) -> dict[S, T]:
+        """The answers for all, with a few of them looked at at the same time; the first error ends it."""
+        waiting, found = iter(list(over)), dict[S, T]()
 
-async def _each(look: Callable[[S], Coroutine[Any, Any, T]], over: Iterable[S]) -> dict[S, T]:
-    """The answers for all, with a few of them looked at at the same time; the first error ends it."""
-    waiting, found = iter(list(over)), dict[S, T]()
+        async def work() -> None:
+            for each in waiting:
+                found[each] = await look(each)
 
-    async def work() -> None:
-        for each in waiting:
-            found[each] = await look(each)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return found
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.at_once):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return found

@@ -53,6 +53,18 @@ def selecting(*requirements: Spec) -> tuple[Spec, ...]:
     return pulls(namespaceSelector=selector), tls(caDistribution={"namespaceSelector": selector})
 
 
+def retention(mode: str = "Report", **rule: Any) -> Spec:
+    return {"retention": {"mode": mode, "rules": [{"repositories": "*", **rule}]}}
+
+
+def nightly(schedule: str) -> Spec:
+    return {"retention": {**retention(keepLast=1)["retention"], "schedule": schedule}}
+
+
+def collected(**fields: Any) -> Spec:
+    return {**storage(accessMode="ReadWriteOncePod"), "garbageCollection": fields}
+
+
 def user(name: str) -> list[Spec]:
     return [{"secretName": name}]
 
@@ -106,27 +118,12 @@ NOT_HOSTS = (
     "\N{FULLWIDTH PERCENT SIGN}2e.b",
 )
 OTHERS_HOSTS = (
-    "other.dev.svc:5000",
-    "other.dev.svc",
-    "svc:5000",
-    "other.dev.svc.cluster.local:5000",
-    "cluster.local:80",
-    "x.cluster.local",
+    *("other.dev.svc:5000", "other.dev.svc", "svc:5000", "other.dev.svc.cluster.local:5000"),
+    *("cluster.local:80", "x.cluster.local"),
 )
 NOT_IMAGES = (
-    "a b",
-    " registry",
-    "registry ",
-    "registry\n",
-    "a/B",
-    "registry:",
-    "registry:a:b",
-    "/registry",
-    "registry@sha256:abc",
-    "https://example.com/registry",
-    "a//b",
-    "registry:-x",
-    f"registry:{'a' * 129}",
+    *("a b", " registry", "registry ", "registry\n", "a/B", "registry:", "registry:a:b", "/registry"),
+    *("registry@sha256:abc", "https://example.com/registry", "a//b", "registry:-x", f"registry:{'a' * 129}"),
 )
 IMAGES = (
     "registry",
@@ -340,6 +337,32 @@ CASES = [
         "imagePullSecrets must hold names of Secrets",
         ({"scheduling": {"imagePullSecrets": [{"name": "Docker Hub"}]}},),
         ({"scheduling": {"imagePullSecrets": [{"name": "docker-hub"}]}},),
+    ),
+    Case(
+        "a rule needs keepLast, keepYoungerThan or keepTags: it would keep nothing",
+        (retention(), retention(keepTags=[])),
+        (retention(keepLast=1), retention(keepYoungerThan="1h"), retention(keepTags=["*"])),
+    ),
+    Case(
+        "keepYoungerThan must be a duration, such as 720h or 1h30m",
+        tuple(retention(keepYoungerThan=each) for each in ("", "30d", "1m1h", "1.5h", "-1h", "1h\n")),
+        tuple(retention(keepYoungerThan=each) for each in ("720h", "1h30m", "90s", "0h")),
+    ),
+    Case(
+        "with storage.deleteEnabled false nothing can be deleted, retention.mode has to be Report",
+        ({**retention("Enforce", keepLast=1), **storage(deleteEnabled=False)},),
+        ({**retention(keepLast=1), **storage(deleteEnabled=False)}, retention("Enforce", keepLast=1)),
+    ),
+    Case(
+        "schedule must have five fields, such as '0 3 * * 0'",
+        ({"garbageCollection": {"schedule": "0 3 * * * *"}}, nightly("0 13  * *")),
+        ({"garbageCollection": {"schedule": "0 3 * * 0"}}, nightly("*/5 3 * * MON-FRI"), nightly(" 0  3 * * 0 ")),
+    ),
+    Case(
+        "with accessMode ReadWriteOncePod a collection stops the registry: set garbageCollection.allowOutage if that "
+        "is meant",
+        (collected(schedule="0 3 * * 0"),),
+        (collected(), collected(schedule="0 3 * * 0", allowOutage=True)),
     ),
 ]
 

@@ -9,6 +9,7 @@ from private_registry.kube.client import ForbiddenError, Kube, Object
 from private_registry.registry.deployment import deployment
 from private_registry.registry.image_proof import image_proof_pod
 from private_registry.registry.jobs import collection_job
+from private_registry.registry.sweep import sweep_job
 from tests.cluster.processes import ControlPlane
 from tests.contract.documents import named, pods, rendered
 from tests.integration.admission.conftest import NAMESPACE, kubectl
@@ -57,6 +58,8 @@ async def test_a_registrys_pods_are_restricted(admin: Kube, spec: Object) -> Non
     await admin.create(proof, dry_run=True)
     collection = collection_job(registry, image=DEFAULT_IMAGE, asked="now", dry_run=False, node="node-a")
     await admin.create(pod(collection["spec"]["template"], NAMESPACE), dry_run=True)
+    swept = sweep_job(registry, image=DEFAULT_IMAGE, url="https://10.96.0.7:5000", server_name="", has_ca=True)
+    await admin.create(pod(swept["spec"]["template"], NAMESPACE), dry_run=True)
 
 
 async def test_the_cleanup_is_let_in_by_what_it_brings(cluster: ControlPlane, admin: Kube) -> None:
