@@ -90,7 +90,7 @@ def test_it_is_tried_once_and_ends() -> None:
 def test_everything_of_it_goes_with_the_registry() -> None:
     """Job and lists have the registry as their owner."""
     registry = a_registry(RULES)
-    for obj in (made(), orders_config_map(registry, "{}"), report_config_map(registry, "")):
+    for obj in (made(), orders_config_map(registry, "{}"), report_config_map(registry, "", "a uid")):
         assert [owner["uid"] for owner in obj["metadata"]["ownerReferences"]] == [registry.uid]
         assert len(obj["metadata"]["name"]) <= 63
 

@@ -68,6 +68,8 @@ COLLECT_DRY_RUN: Final = f"{GROUP}/collect-garbage-dry-run"
 """Likewise, to be told what a collection would give back."""
 SWEEP: Final = f"{GROUP}/sweep"
 """Annotation of a PrivateRegistry: with another value than before, a sweep begins."""
+SWEPT_BY: Final = f"{GROUP}/swept-by"
+"""Annotation of the ConfigMap with the list of a sweep: uid of its Job."""
 LONGEST_REQUEST: Final = 64
 """Characters of its value that are looked at."""
 ROTATE_CA: Final = f"{GROUP}/rotate-ca"

@@ -81,8 +81,10 @@ def orders_config_map(registry: PrivateRegistry, text: str) -> dict[str, Any]:
     return _config_map(registry, names.images(registry.name), {FILE: text})
 
 
-def report_config_map(registry: PrivateRegistry, text: str) -> dict[str, Any]:
-    return _config_map(registry, names.retention(registry.name), {REPORT: text})
+def report_config_map(registry: PrivateRegistry, text: str, job_uid: str) -> dict[str, Any]:
+    made = _config_map(registry, names.retention(registry.name), {REPORT: text})
+    made["metadata"]["annotations"] = {names.SWEPT_BY: job_uid}
+    return made
 
 
 def _config_map(registry: PrivateRegistry, name: str, data: dict[str, str]) -> dict[str, Any]:

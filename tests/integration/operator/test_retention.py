@@ -157,6 +157,18 @@ async def test_a_list_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
     assert await http.tags("app") == ["v1", "v2"]
 
 
+async def test_a_name_for_the_report_may_be_taken(cluster: Cluster) -> None:
+    """The sweep ends all the same, and its status says where the list is not."""
+    await cluster.add(kinds.CONFIG_MAP, "team-retention", data={"mine": "yes"})
+    await cluster.ready({"retention": RULES})
+    await push_ages(await cluster.http(), 2)
+    await ask(cluster, "first")
+    told = await until_swept(cluster, "first")
+    assert (told.result, told.would_delete) == ("Succeeded", 1)
+    assert "there is a ConfigMap team-retention that is not this registry's" in told.message
+    assert (await cluster.get(kinds.CONFIG_MAP, "team-retention"))["data"] == {"mine": "yes"}
+
+
 async def test_a_killed_operator_goes_on_with_a_sweep(cluster: Cluster) -> None:
     """Killed after each of the writes of a sweep, the next operator brings it to its end, and one sweep is one."""
     await cluster.ready({"retention": RULES})
@@ -177,3 +189,13 @@ async def test_a_killed_operator_goes_on_with_a_sweep(cluster: Cluster) -> None:
             await cluster.touch()
             await cluster.until_ready()
         assert not [each for each in written if "jobs" in each or "configmaps" in each]
+
+
+async def test_a_cluster_is_gone_through_page_by_page(cluster: Cluster, elsewhere: Elsewhere) -> None:
+    """Every object is on one page, however small the pages are, so that no large answer is needed."""
+    made = {await elsewhere.add() for _ in range(3)}
+    pages = [page.items async for page in cluster.kube.pages(kinds.NAMESPACE, limit=2)]
+    found = [each["metadata"]["name"] for page in pages for each in page]
+    assert max(map(len, pages)) == 2
+    assert made <= set(found)
+    assert len(found) == len(set(found))

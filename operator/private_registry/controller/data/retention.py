@@ -8,6 +8,7 @@ import base64
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from private_registry.controller.data.sweeps import TIME, Begin, Blocked, Conclu
 from private_registry.controller.engine import Next
 from private_registry.controller.registries.drift import drifted, is_ours, stamped
 from private_registry.controller.settings import Settings
-from private_registry.data.orders import LIST, MAX_BYTES, Orders, OrdersInvalidError, Result, cut, list_key
+from private_registry.data.orders import LIST, Orders, OrdersInvalidError, Result, cut, list_key
 from private_registry.data.schedule import ScheduleInvalidError
 from private_registry.distribution import Registry
 from private_registry.kube import kinds
@@ -54,8 +55,6 @@ class RetentionLoop:
         self._settings = settings
         self._ordered: dict[str, tuple[float, int]] = {}
         """By uid of a Job: when its orders were made last, by the loop's clock, and for which spec."""
-        self._fetched: set[str] = set()
-        """Uids of Jobs whose list was brought back."""
         self._one = asyncio.Semaphore(1)
         """To go through the objects of a whole cluster is done for one registry at a time."""
 
@@ -150,18 +149,22 @@ class RetentionLoop:
                 # The sweep stops by itself once its list is old.
                 logger.warning("a sweep gets no new list", extra={"key": registry.key, "error": str(error)})
             self._ordered[uid] = now, registry.generation
-        if uid not in self._fetched and (text := await self._list_of(registry, job)) is not None:
-            await self._write(registry, report_config_map(registry, cut(text.splitlines(), MAX_BYTES)))
-            self._fetched.add(uid)
+        if not await self._has_list(registry, uid) and (text := await self._list_of(registry, job)) is not None:
+            await self._keep_list(registry, cut(text.splitlines()), uid)
         return Next(after=LOOK)
 
     async def _conclude(self, registry: PrivateRegistry, status: RetentionStatus, job: Object) -> None:
         result = sweeps.result_of(job, await self._pods_of(registry, job))
         metadata = job["metadata"]
         asked = (metadata.get("annotations") or {}).get(names.SWEEP, "")
+        if not await self._has_list(registry, metadata["uid"]):
+            text = (
+                f"nobody fetched the list of this sweep: kubectl logs -n {registry.namespace} job/{metadata['name']}\n"
+            )
+            problem = await self._keep_list(registry, text, metadata["uid"])
+            result = replace(result, message=result.message or problem)
         await self._tell(registry, status, result, metadata["creationTimestamp"], asked)
         self._ordered.pop(metadata["uid"], None)
-        self._fetched.discard(metadata["uid"])
 
     async def _failed(self, registry: PrivateRegistry, status: RetentionStatus, message: str, began: datetime) -> None:
         await self._tell(registry, status, Result("Failed", message=message), began.strftime(TIME), registry.sweep)
@@ -243,6 +246,22 @@ class RetentionLoop:
         if not published and registry.spec.tls.mode == "Secret":
             name = registry.host.partition(":")[0]
         return Registry(registry.status.cluster_ips[0], names.PORT, "https", server_name=name)
+
+    async def _keep_list(self, registry: PrivateRegistry, text: str, job_uid: str) -> str:
+        """What is in the way of it; a sweep has ended all the same."""
+        try:
+            await self._write(registry, report_config_map(registry, text, job_uid))
+        except OrdersInvalidError as error:
+            return str(error)
+        except ApiError as error:
+            if error.status not in (403, 422):
+                raise
+            return f"the API server refuses the list: {error.message}"
+        return ""
+
+    async def _has_list(self, registry: PrivateRegistry, job_uid: str) -> bool:
+        found = await self._kube.get(kinds.CONFIG_MAP, registry.namespace, names.retention(registry.name))
+        return ((found or {}).get("metadata", {}).get("annotations") or {}).get(names.SWEPT_BY) == job_uid
 
     async def _list_of(self, registry: PrivateRegistry, job: Object) -> str | None:
         """The list, once its pod has made it; it waits a minute for this."""
