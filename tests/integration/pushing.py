@@ -58,24 +58,31 @@ async def push(
 
 
 @asynccontextmanager
-async def client(registry: Registry) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that pushes, which the operator never does."""
-    timeout = aiohttp.ClientTimeout(total=30)
+async def client(
+    registry: Registry, *middlewares: aiohttp.ClientMiddlewareType, patience: float = 30
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that pushes, which the operator never does. `patience`: the seconds that a request may take."""
     async with aiohttp.ClientSession(
         registry.url,
-        connector=registry._connector(8),
-        timeout=timeout,
+        connector=registry._connector(100),
+        timeout=aiohttp.ClientTimeout(total=patience),
         raise_for_status=True,
         headers=registry.authorization,
+        middlewares=middlewares,
     ) as session:
         yield session
 
 
-async def push_blob(session: aiohttp.ClientSession, repository: str, content: bytes) -> str:
+async def push_blob(session: aiohttp.ClientSession, repository: str, content: bytes, *, patched: bool = False) -> str:
+    """Push a blob; its digest. `patched`: sent first and named then, as Docker does."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     async with session.post(f"/v2/{repository}/blobs/uploads/") as begun:
         location = begun.headers["Location"]
-    async with session.put(location, params={"digest": digest}, data=io.BytesIO(content)):
+    if patched:
+        async with session.patch(location, data=io.BytesIO(content)) as sent:
+            location = sent.headers["Location"]
+    rest = b"" if patched else io.BytesIO(content)
+    async with session.put(location, params={"digest": digest}, data=rest):
         return digest
 
 

@@ -58,10 +58,9 @@ class RegistryPod:
         project(pod, directory, contents)
 
         self.volume = paths["data"]
-        if not self.volume.exists():
-            self.volume.mkdir(parents=True)
-            os.chown(self.volume, 0, security["fsGroup"])
-            self.volume.chmod(0o2775)
+        self.volume.mkdir(parents=True, exist_ok=True)
+        os.chown(self.volume, 0, security["fsGroup"])
+        self.volume.chmod(0o2775)
         self.port, self.metrics_port = free_port(), free_port()
         scheme = container["readinessProbe"]["httpGet"]["scheme"].lower()
         self.http = Registry("127.0.0.1", self.port, scheme, ca_bundle=certificate.ca_pem if certificate else "")
@@ -94,6 +93,11 @@ class RegistryPod:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("Uid:"))
         return int(line.split()[1])
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all its processes."""
+        return [each.pid for each in (self.process, *self._beside)]
 
     def logged(self) -> list[dict[str, Any]]:
         """The lines of the log."""
