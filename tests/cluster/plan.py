@@ -101,6 +101,7 @@ def parts(cache: Path, *, others: bool, containerd: Sequence[str]) -> list[Stage
         stages += [
             Stage(f"API server {versions.OLDEST_KUBERNETES}", 420, 0, oldest_control_plane),
             Stage(f"containerd {', '.join(versions.OTHER_CONTAINERDS)}", 300, 0, other_containerds),
+            Stage("crane, regctl, oras", 150, 0, partial(_build, golang.CLIENTS, cache)),
         ]
     return stages
 

@@ -120,6 +120,9 @@ KIND = Programs("kind", versions.KIND, {"kind": "sigs.k8s.io/kind"})
 CRICTL = Programs("crictl", versions.CRICTL, {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"})
 KUBE_SCORE = Programs("kube-score", versions.KUBE_SCORE, {"kube-score": "github.com/zegl/kube-score/cmd/kube-score"})
 CRANE = Programs("crane", versions.CRANE, {"crane": "github.com/google/go-containerregistry/cmd/crane"})
+REGCTL = Programs("regctl", versions.REGCTL, {"regctl": "github.com/regclient/regclient/cmd/regctl"})
+ORAS = Programs("oras", versions.ORAS, {"oras": "oras.land/oras/cmd/oras"})
+CLIENTS = (CRANE, REGCTL, ORAS)
 LOCAL_PATH = Programs(
     "local-path-provisioner",
     versions.LOCAL_PATH_PROVISIONER,
