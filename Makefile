@@ -68,15 +68,16 @@ include tests/cluster/cluster.mk
 include manifests/manifests.mk
 
 .PHONY: soak
-soak: venv ## The long campaigns: 20 rollouts under 2,000 pulls; 20 renewals and 3 CA rotations under load (half an hour)
+soak: venv ## The long campaigns: rollouts under 2,000 pulls; renewals and CA rotations under load; kills and power cuts (an hour)
 	$(BIN)/python -m tests.cluster up
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_rotation.py -k "two_thirds or ca_is_replaced"
+	SOAK=1 $(BIN)/python -m pytest -s tests/integration/test_durability.py
 
 .PHONY: bench
-bench: venv ## The figures of the README, on the cluster of make cluster (about 45 minutes): [PART=agent needs none]
+bench: venv ## The figures of the README, on the cluster of make cluster (about an hour): [PART=agent|memory needs none]
 	$(BIN)/python -m tests.cluster parts
-ifeq ($(filter agent%,$(PART)),)
+ifeq ($(filter agent% memory,$(PART)),)
 	$(BIN)/python -m tests.cluster up
 endif
 	PYTHONPATH=operator $(BIN)/python -m tests.bench $(PART)

@@ -23,15 +23,18 @@ class Figure:
     bar: float
     unit: str
     detail: str = ""
+    at_least: bool = False
+    """Whether the bar is one to reach, and not one to stay below."""
 
     @property
     def met(self) -> bool:
-        return self.value <= self.bar
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
 
     def row(self) -> str:
         mark = "" if self.met else " **missed**"
         shown = f"{self.value:.1f}" if self.unit in {"s", "mCPU"} else f"{self.value:.0f}"
-        return f"| {self.name} | ≤ {self.bar:g} {self.unit} | {shown} {self.unit}{mark} | {self.detail} |"
+        bar = f"{'≥' if self.at_least else '≤'} {self.bar:g}"
+        return f"| {self.name} | {bar} {self.unit} | {shown} {self.unit}{mark} | {self.detail} |"
 
 
 def seconds(name: str, values: Sequence[float], bar: float) -> Figure:

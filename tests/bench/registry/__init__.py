@@ -1,0 +1,1 @@
+"""What a registry's own pod costs and how fast it is."""
