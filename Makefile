@@ -68,10 +68,11 @@ include tests/cluster/cluster.mk
 include manifests/manifests.mk
 
 .PHONY: soak
-soak: venv ## The long campaigns: rollouts under 2,000 pulls; renewals and CA rotations under load; kills and power cuts (an hour)
+soak: venv ## The long campaigns: rollouts under 2,000 pulls; renewals, CA rotations and collections under load; kills and power cuts (80 minutes)
 	$(BIN)/python -m tests.cluster up
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_rotation.py -k "two_thirds or ca_is_replaced"
+	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_collection.py -k in_use
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/test_durability.py
 
 .PHONY: bench

@@ -48,7 +48,7 @@ OF_DATA = (
     *(f"tests/unit/controller/test_{about}.py" for about in ("claims", "collection", "sweeps", "volumes")),
     *(
         str(path)
-        for about in ("collect", "durability", "full_disk", "read_only", "retention", "space", "sweep")
+        for about in ("clients", "collect", "durability", "full_disk", "read_only", "retention", "space", "sweep")
         for path in sorted(Path("tests/integration").rglob(f"test_{about}*.py"))
     ),
 )

@@ -3,8 +3,8 @@
     python -m tests.bench [--idle SECONDS] [--runs N] [PART ...]
 
 A part is one of `cluster` (or of it `latency`, `standing`, `collection`, `throughput`), `agent` (or of it
-`agent-standing`, `agent-crowd`, `agent-pulls`) and `memory`, a registry's; without any, all are taken. Ends with status 1
-when a bar is missed.
+`agent-standing`, `agent-crowd`, `agent-pulls`) and `memory`, a registry's; without any, all are taken. Ends with status
+1 when a bar is missed.
 """
 
 import argparse
