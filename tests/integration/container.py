@@ -111,6 +111,14 @@ def claim(pod: dict[str, Any]) -> str | None:
     return claims[0]["claimName"] if claims else None
 
 
+def readiness_url(container: dict[str, Any], address: str) -> str:
+    """What the kubelet asks a container for; empty of one that has no probe."""
+    if not (probe := (container.get("readinessProbe") or {}).get("httpGet")):
+        return ""
+    (port,) = (each["containerPort"] for each in container["ports"] if each["name"] == probe["port"])
+    return f"{probe['scheme'].lower()}://{address}:{port}{probe['path']}"
+
+
 async def is_ready(url: str) -> bool:
     """As the kubelet asks: it verifies no certificate."""
     connector = aiohttp.TCPConnector(ssl=ssl._create_unverified_context())

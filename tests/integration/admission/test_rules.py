@@ -173,7 +173,18 @@ async def test_an_empty_spec_is_shown_with_its_defaults(admin: Kube) -> None:
     body = registry({})
     del body["spec"]
     assert (await admin.create(body))["spec"] == {
-        "storage": {"deleteEnabled": True, "accessMode": "ReadWriteOnce", "reclaimPolicy": "Retain"},
+        "storage": {
+            "deleteEnabled": True,
+            "readOnly": False,
+            "accessMode": "ReadWriteOnce",
+            "reclaimPolicy": "Retain",
+        },
+        "garbageCollection": {
+            "timeZone": "Etc/UTC",
+            "deleteUntagged": False,
+            "allowOutage": False,
+            "deadlineMinutes": 60,
+        },
         "tls": {"mode": "Managed"},
         "auth": {"mode": "Basic", "anonymousPull": True, "acknowledgePlainHTTP": False},
         "service": {"type": "ClusterIP"},
@@ -250,7 +261,7 @@ async def test_the_columns_are_those_of_the_documentation(cluster: ControlPlane,
     """`kubectl get preg` and `kubectl get nodetrust` show what a person looks for first."""
     await admin.create(registry({}))
     assert header(kubectl(cluster, "get", "preg", "-n", NAMESPACE)) == "NAME READY HOST TRUSTED SIZE AGE"
-    assert header(kubectl(cluster, "get", "preg", "-n", NAMESPACE, "-o", "wide")).endswith("SIZE AGE MESSAGE")
+    assert header(kubectl(cluster, "get", "preg", "-n", NAMESPACE, "-o", "wide")).endswith("SIZE AGE USED FREE MESSAGE")
     name = f"node-{next(numbers)}"
     await admin.create({"apiVersion": names.API_VERSION, "kind": "NodeTrust", "metadata": {"name": name}})
     assert header(kubectl(cluster, "get", "nodetrust")) == "NAME RUNTIME TRUSTED MESSAGE AGE"

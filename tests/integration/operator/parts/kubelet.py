@@ -292,11 +292,8 @@ class Kubelet:
         process = Process(argv, log=log, ready=lambda: False, grace=3, env={**environment, **own})
         process.spawn()
         self._processes[placed.pod["metadata"]["uid"]].append(process)
-        if "readinessProbe" not in spec:
-            return
-        probe = spec["readinessProbe"]["httpGet"]
-        (port,) = (each["containerPort"] for each in spec["ports"] if each["name"] == probe["port"])
-        url = f"{probe['scheme'].lower()}://{address}:{port}{probe['path']}"
+        if not (url := container.readiness_url(spec, address)):
+            return  # as the kubelet has it: what has no probe is ready
 
         async def answers() -> bool:
             self._look_whether_it_has_to_go(placed.pod)
