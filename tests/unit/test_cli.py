@@ -31,6 +31,8 @@ OPTIONS = {
     | {"--namespace", "--identity", "--registry-image", "--image", "--registries-per-namespace", "--startup-taint"},
     "agent": COMMON | {"--node-name", "--host-root", "--proof-interval", "--cleanup", "--wait", "--may-restart"},
     "report": {"--directory", "--address", "--port", "--help"},
+    "sweep": {"--registry", "--server-name", "--pull-port", "--directory", "--result", "--host", "--port"}
+    | {"--patience", "--help"},
 }
 
 

@@ -274,14 +274,9 @@ class Kubelet:
             following.cancel()
             if process.returncode is None:
                 process.kill()
-        terminated = {
-            "exitCode": status,
-            "reason": "Error" if status else "Completed",
-            "message": said.read_text()[-4096:],
-            "startedAt": placed.since,
-            "finishedAt": _now(),
-        }
-        await self._report(placed, "Failed" if status else "Succeeded", {"terminated": terminated})
+        reason, times = "Error" if status else "Completed", {"startedAt": placed.since, "finishedAt": _now()}
+        ended = {"exitCode": status, "reason": reason, "message": said.read_text()[-4096:], **times}
+        await self._report(placed, "Failed" if status else "Succeeded", {"terminated": ended})
 
     async def _serve(
         self, placed: _Placed, spec: dict[str, Any], argv: list[str | Path], environment: dict[str, str]
