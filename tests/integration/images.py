@@ -10,7 +10,7 @@ import aiohttp
 
 from tests.integration.pushing import KIND, MANIFEST, push_blob
 
-MAX_BYTES = 256 * 2**10
+MAX_BYTES = 128 * 2**10
 
 
 @dataclass(frozen=True)

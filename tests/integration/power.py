@@ -18,7 +18,7 @@ from tests.cluster.host import unmount
 # Of linux/fs.h and ext4.h; Python has no names for them.
 _SHUTDOWN = 0x8004587D
 _WITHOUT_THE_LOG = struct.pack("I", 2)
-_SIZE = 192 * 2**20
+_SIZE = 448 * 2**20
 
 
 class PowerVolume:
@@ -32,7 +32,7 @@ class PowerVolume:
         self._memory.mkdir(parents=True)
         place.mkdir(parents=True)
         assert Path("/dev/loop-control").exists(), "no /dev/loop-control: this test needs loop devices (modprobe loop)"
-        _run("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", self._memory)
+        _run("mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", self._memory)
         with self._device.open("wb") as device:
             device.truncate(_SIZE)
         _run("mkfs.ext4", "-q", self._device)
