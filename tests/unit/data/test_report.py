@@ -16,7 +16,7 @@ from private_registry.jobs import report
 from tests.cluster.processes.process import free_port
 from tests.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Reporter:
@@ -42,10 +42,12 @@ class Reporter:
 @pytest.fixture
 def reporter(tmp_path: Path) -> Iterator[Reporter]:
     found = Reporter(tmp_path)
-    eventually(found.ask, within=60, every=0.05, what="it answers")
-    yield found
-    found.process.kill()
-    found.process.wait()
+    try:
+        eventually(found.ask, within=60, every=0.05, what="it answers")
+        yield found
+    finally:
+        found.process.kill()
+        found.process.wait()
 
 
 def test_how_full_the_volume_is(reporter: Reporter, tmp_path: Path) -> None:
