@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import private_registry
 from private_registry.api.retention import Rule
 from private_registry.data.orders import parse_result
 from tests.certificates import a_certificate
@@ -21,6 +22,7 @@ MEMORY = 150
 """MiB that a sweep of so many tags may take."""
 
 # What a command takes is known once it has ended, to whoever waited for it.
+SOURCES = Path(private_registry.__file__).parents[1]
 _MEASURED = """
 import json, os, resource, subprocess, sys
 ended = subprocess.run(sys.argv[2:]).returncode
@@ -33,7 +35,8 @@ sys.exit(ended)
 def command(sweeping: Sweeping, *more: str) -> list[str]:
     settings = sweeping.settings
     return [
-        *(sys.executable, "-m", "private_registry", "sweep", f"--registry={settings.registry.url}"),
+        *("env", f"PYTHONPATH={SOURCES}", sys.executable, "-m", "private_registry"),
+        *("sweep", f"--registry={settings.registry.url}"),
         *(f"--directory={sweeping.directory}", f"--result={sweeping.result_file}"),
         *("--host=127.0.0.1", f"--port={settings.port}", "--patience=0", *more),
     ]

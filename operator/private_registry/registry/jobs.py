@@ -48,7 +48,9 @@ def collection_job(registry: PrivateRegistry, *, image: str, asked: str, dry_run
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": CONTAINER_SECURITY,
                 "resources": resources,
-                "volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY, "readOnly": dry_run}],
+                "volumeMounts": [
+                    {"name": "data", "mountPath": DATA_DIRECTORY} | ({"readOnly": True} if dry_run else {})
+                ],
             }
         ],
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": registry.claim_name}}],

@@ -26,7 +26,7 @@ from tests.waiting import aeventually
         "patch nodes",
         "create daemonsets.apps",
         "patch daemonsets.apps",
-        "create jobs.batch",
+        "create cronjobs.batch",
         "patch nodetrusts/status.privateregistry.dev",
         "delete nodetrusts.privateregistry.dev",
         "create privateregistries.privateregistry.dev",

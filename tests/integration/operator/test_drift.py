@@ -9,7 +9,7 @@ import pytest
 from private_registry.api import names
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
-from private_registry.registry.deployment import PREFERRED
+from private_registry.registry.deployment import PREFERRED, PULLS_CONTAINER
 from tests.integration.operator.parts.cluster import Cluster, Object
 from tests.integration.operator.parts.kubelet import ABSENT
 from tests.integration.operator.parts.webhook import HISTORY, a_webhook
@@ -168,7 +168,7 @@ async def options(cluster: Cluster) -> dict[str, Any]:
     container, *further = pod["containers"]
     entry = json.loads((await cluster.entry())["data"]["entry.json"])
     return {
-        "open": not further,
+        "open": PULLS_CONTAINER not in [each["name"] for each in further],
         "delete": container["env"][0]["value"],
         "scheme": entry["scheme"],
         "type": service["spec"]["type"],
