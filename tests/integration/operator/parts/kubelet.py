@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from private_registry.api import names
 from private_registry.kube import kinds
 from private_registry.kube.client import Kube, NotFoundError
+from private_registry.registry.deployment import LEAVE_SECONDS
 from tests.cluster import versions
 from tests.cluster.commands import DIE_WITH_PARENT, tail
 from tests.cluster.processes import NotReadyError, Process
@@ -146,6 +147,7 @@ class Kubelet:
         except _HasToGoError:
             if uid in self._processes:
                 await self._mirror.until(lambda: self._proxy.knows_to_leave(placed.ip))
+                await self._proxy.is_left(placed.ip, within=LEAVE_SECONDS)
                 for process in self._processes[uid]:
                     await process.drain(15)
             elif uid in self._placed and pod["spec"]["restartPolicy"] == "Never":

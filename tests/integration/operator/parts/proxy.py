@@ -13,6 +13,7 @@ from typing import Any, Final
 from private_registry.kube import kinds
 from private_registry.kube.kinds import Kind
 from tests.integration.operator.parts.mirror import Mirror
+from tests.waiting import aeventually
 
 ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
@@ -36,6 +37,8 @@ class Proxy:
         self._targets: dict[Address, Address] = {}
         self._servers: dict[Address, asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
+        self._open: list[Address] = []
+        """Targets of connections."""
         self._opening: list[Address] = []
         """Targets that connections are on their way to: a process that ends drops what it has not accepted yet."""
 
@@ -61,6 +64,15 @@ class Proxy:
             return False
         self._targets = {address: target for address, target in self._routes() if address in self._targets}
         return all(address != pod_ip for address, _ in self._opening)
+
+    async def is_left(self, pod_ip: str, *, within: float) -> None:
+        """Wait until nobody is connected to a pod, for so many seconds: on a busy machine a request takes long."""
+
+        async def nobody_is_there() -> bool:
+            return all(address != pod_ip for address, _ in self._open)
+
+        with contextlib.suppress(AssertionError):
+            await aeventually(nobody_is_there, within=within, every=0.02, what=f"nobody is connected to {pod_ip}")
 
     async def _listen(self, routes: dict[Address, Address]) -> None:
         self._targets = routes
@@ -102,8 +114,12 @@ class Proxy:
                 return
             with self._on_its_way(target) as arrived:
                 pod_reader, pod_writer = await asyncio.open_connection(*target)
-                with contextlib.closing(pod_writer):
-                    await asyncio.gather(_copy(reader, pod_writer), _copy(pod_reader, writer, arrived))
+                self._open.append(target)
+                try:
+                    with contextlib.closing(pod_writer):
+                        await asyncio.gather(_copy(reader, pod_writer), _copy(pod_reader, writer, arrived))
+                finally:
+                    self._open.remove(target)
 
     @contextlib.contextmanager
     def _on_its_way(self, target: Address) -> Iterator[Callable[[], None]]:
