@@ -180,8 +180,12 @@ async def test_from_one_mode_to_the_next(cluster: Cluster) -> None:
     assert (await entry(cluster))["scheme"] == "http"
     await cluster.until_gone(kinds.SECRET, "team-certificate")
     await cluster.until_gone(kinds.CONFIG_MAP, "team-ca")
-    configurations = await cluster.kube.list(kinds.CONFIG_MAP, cluster.namespace, labels=f"{names.INSTANCE}=team")
-    assert len(configurations.items) == 1
+
+    async def only_what_is_mounted() -> bool:
+        configuration = await cluster.get(kinds.SECRET, names.configuration("team"))
+        return len([key for key in configuration["data"] if key.endswith(".yml")]) == 1
+
+    await cluster.until(only_what_is_mounted, what="no file of an earlier configuration is left")
 
 
 async def test_a_deleted_service_comes_back_at_its_address(cluster: Cluster) -> None:
