@@ -229,7 +229,7 @@ async def test_a_tag_that_cannot_be_read_keeps_its_repository(pod: RegistryPod) 
 
 @pytest.mark.parametrize("delete_untagged", [True, False])
 async def test_it_deletes_what_distribution_itself_would(pod: RegistryPod, delete_untagged: bool) -> None:
-    """The collector that comes with the registry finds nothing to do after ours, and ours nothing after it."""
+    """The collector that comes with the registry would delete the same blobs, and finds none to delete afterwards."""
     async with client(pod.http) as session:
         for repository in ("app", "team/app"):
             pushed = Pushed(session, repository)
