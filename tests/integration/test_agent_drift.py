@@ -21,6 +21,16 @@ def bytes_below(path: Path) -> dict[str, bytes]:
     return {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
 
 
+def delete_old(path: Path) -> None:
+    """As `rm -r` does, and again where an agent that had the directory open already repairs in it meanwhile."""
+
+    def deleted() -> bool:
+        shutil.rmtree(path)
+        return True
+
+    eventually(deleted, within=REPAIRED_WITHIN, what=f"{path.name} is deleted")
+
+
 def swap(certs_d: Path, _: Path) -> None:
     """Put another directory in place of the root, as vendors do that generate it."""
     new = certs_d.with_name("certs.d.new")
@@ -28,7 +38,7 @@ def swap(certs_d: Path, _: Path) -> None:
     (new / "docker.io" / "hosts.toml").write_text('server = "https://mirror.example.com"\n')
     certs_d.rename(certs_d.with_name("certs.d.old"))
     new.rename(certs_d)
-    shutil.rmtree(certs_d.with_name("certs.d.old"))
+    delete_old(certs_d.with_name("certs.d.old"))
 
 
 def swap_parent(certs_d: Path, _: Path) -> None:
@@ -37,7 +47,7 @@ def swap_parent(certs_d: Path, _: Path) -> None:
     shutil.copytree(certs_d.parent, new, ignore=shutil.ignore_patterns("certs.d"))
     certs_d.parent.rename(certs_d.parent.with_name("containerd.old"))
     new.rename(certs_d.parent)
-    shutil.rmtree(certs_d.parent.with_name("containerd.old"))
+    delete_old(certs_d.parent.with_name("containerd.old"))
 
 
 def delete(path: Path) -> None:
