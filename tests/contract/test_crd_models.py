@@ -7,6 +7,7 @@ import pytest
 
 from private_registry.api import nodetrust, registry
 from private_registry.api.conditions import Status
+from private_registry.api.model import Model
 from tests.contract.documents import Object, schema
 
 BOUNDS = ("minLength", "maxLength", "minItems", "maxItems", "maxProperties", "minimum", "maximum")
@@ -82,7 +83,7 @@ STATUSES = [("privateregistries", registry.RegistryStatus), ("nodetrusts", nodet
 
 
 @pytest.mark.parametrize(("plural", "model"), SPECS)
-def test_a_spec_has_the_same_fields_types_choices_and_bounds(plural: str, model: type[registry.Model]) -> None:
+def test_a_spec_has_the_same_fields_types_choices_and_bounds(plural: str, model: type[Model]) -> None:
     """What the API server accepts as a spec is what the operator reads, to the last bound."""
     from_model = dict(facts(model.model_json_schema()))
     from_crd = dict(facts(schema(plural)["properties"]["spec"]))
@@ -91,14 +92,14 @@ def test_a_spec_has_the_same_fields_types_choices_and_bounds(plural: str, model:
 
 
 @pytest.mark.parametrize(("plural", "model"), SPECS)
-def test_a_spec_has_the_same_defaults(plural: str, model: type[registry.Model]) -> None:
+def test_a_spec_has_the_same_defaults(plural: str, model: type[Model]) -> None:
     """What `kubectl get -o yaml` shows of an empty spec is what the operator works with."""
     shown = defaulted(schema(plural)["properties"]["spec"], {})
     assert without_what_is_empty(shown) == without_what_is_empty(model().model_dump(by_alias=True))
 
 
 @pytest.mark.parametrize(("plural", "model"), STATUSES)
-def test_a_status_has_the_same_fields_and_types(plural: str, model: type[registry.Model]) -> None:
+def test_a_status_has_the_same_fields_and_types(plural: str, model: type[Model]) -> None:
     """Whatever operator and agents report is stored: the API server drops no field of it.
 
     A status is made by us, so only what the models bound has to be bounded alike. The words in it are not enumerated in

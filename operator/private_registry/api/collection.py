@@ -1,13 +1,12 @@
 """The collection of garbage: when its owner asks for it (spec), and what came of it (status)."""
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
+
+from private_registry.api.model import Model, Written
 
 
-class GarbageCollection(BaseModel):
+class GarbageCollection(Model):
     """When space is given back that nobody can pull from any more."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     schedule: str | None = Field(default=None, min_length=9, max_length=128)
     time_zone: str = Field(default="Etc/UTC", min_length=1, max_length=64)
@@ -16,10 +15,8 @@ class GarbageCollection(BaseModel):
     deadline_minutes: int = Field(default=60, ge=1, le=1440)
 
 
-class GarbageCollectionStatus(BaseModel):
+class GarbageCollectionStatus(Written):
     """What came of the last run. Written by the operator's registry loop alone."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     next_run: str = ""
     """When the schedule asks for the next one (RFC 3339); empty without a schedule."""

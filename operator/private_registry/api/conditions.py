@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
+
+from private_registry.api.model import Written
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -98,10 +99,8 @@ class Reason(StrEnum):
     RUNTIME_OUTDATED = "RuntimeOutdated"
 
 
-class Condition(BaseModel):
+class Condition(Written):
     """One condition; the field names are those of metav1.Condition."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     type: Type
     status: Status

@@ -5,9 +5,9 @@ One per Linux node, made by the operator (spec) and reported into by that node's
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from private_registry.api.registry import Model
+from private_registry.api.model import Model, Written
 from private_registry.api.selectors import LabelValue
 
 MAX_MESSAGE = 1024
@@ -21,10 +21,8 @@ class NodeTrustSpec(Model):
     """Id of the edit for which the node may restart its containerd now."""
 
 
-class Runtime(Model):
+class Runtime(Written):
     """A container runtime that the agent found, with what decides how it looks registries up."""
-
-    model_config = ConfigDict(extra="ignore")
 
     name: str
     version: str = ""
@@ -32,24 +30,20 @@ class Runtime(Model):
     """As configured, before it is taken apart; empty where the runtime has none."""
 
 
-class RuntimeConfig(Model):
+class RuntimeConfig(Written):
     """What becomes of the containerd of a node that was opted in."""
-
-    model_config = ConfigDict(extra="ignore")
 
     state: Literal["Waiting", "Restarting", "Managed", "Failed", "Refused"]
     edit: str = Field(default="", max_length=64)
     message: str = Field(default="", max_length=MAX_MESSAGE)
 
 
-class RegistryTrust(Model):
+class RegistryTrust(Written):
     """What one node believes of one registry.
 
     Listed from before the first byte is written on the node until after the last is removed, so that an absent row
     proves a clean node. A row says `trusted` only of the entry that hashes to `entryHash`.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     registry: str
     entry_hash: str
@@ -59,9 +53,7 @@ class RegistryTrust(Model):
     last_transition_time: str = ""
 
 
-class NodeTrustStatus(Model):
-    model_config = ConfigDict(extra="ignore")
-
+class NodeTrustStatus(Written):
     runtime: str = ""
     """For the column of kubectl: `containerd 2.2.9`, several joined by a comma."""
     runtimes: tuple[Runtime, ...] = ()

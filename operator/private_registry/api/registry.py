@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
 
 from private_registry.api import names
 from private_registry.api.collection import GarbageCollection, GarbageCollectionStatus
 from private_registry.api.conditions import Condition
+from private_registry.api.model import Model, Written
 from private_registry.api.retention import Retention, RetentionStatus
 from private_registry.api.selectors import LabelSelector, LabelValue, NamespaceName, ObjectName
 from private_registry.api.storage import Storage, StorageStatus
@@ -22,12 +22,6 @@ MAX_PROBLEMS = 10
 
 class SpecInvalidError(ValueError):
     """The object does not fit the models although the API server took it (an older CRD, say); says which field."""
-
-
-class Model(BaseModel):
-    """Frozen, camelCase outside, and closed: an unknown field is an error, not something to overlook."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
 Quantity = int | Annotated[str, Field(max_length=32)]
@@ -137,21 +131,17 @@ class NodesStatus(Model):
     problems: tuple[NodeProblem, ...] = ()
 
 
-class CopyProblem(Model):
-    model_config = ConfigDict(extra="ignore")
-
+class CopyProblem(Written):
     reason: str
     message: str
 
 
-class Copies(Model):
+class Copies(Written):
     """What other namespaces have of a registry. Written by the operator's copies loop alone, and by no other.
 
     A namespace is in here before there is a copy in it, and until there is none: whatever ends the operator in between,
     none is forgotten.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     observed_generation: int = 0
     """Of the spec that all copies are as asked for by, but for the problems."""
@@ -167,10 +157,8 @@ class Copies(Model):
         return tuple(sorted({*self.pull_secret_namespaces, *self.ca_namespaces}))
 
 
-class RegistryStatus(Model):
+class RegistryStatus(Written):
     """Written by the operator's registry loop alone, but for the copies and retention."""
-
-    model_config = ConfigDict(extra="ignore")
 
     observed_generation: int = 0
     host: str = ""

@@ -4,8 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, model_validator
+
+from private_registry.api.model import Model, Written
 
 _DURATION = re.compile(r"(?=.)(?:([0-9]{1,7})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,7})s)?")
 """As Kubernetes spells durations, in whole numbers: 720h, 1h30m."""
@@ -31,10 +32,8 @@ Duration = Annotated[str, Field(max_length=32), AfterValidator(_duration)]
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class Rule(BaseModel):
+class Rule(Model):
     """What stays of the repositories whose names match; whatever one of its conditions keeps, stays."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     repositories: Pattern
     keep_last: int | None = Field(default=None, ge=1, le=100_000)
@@ -48,10 +47,8 @@ class Rule(BaseModel):
         return self
 
 
-class Retention(BaseModel):
+class Retention(Model):
     """Which tags stay, when that is seen to, and whether the others really go."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     mode: Mode = "Report"
     schedule: str | None = Field(default=None, min_length=9, max_length=128)
@@ -59,10 +56,8 @@ class Retention(BaseModel):
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=64)
 
 
-class RetentionStatus(BaseModel):
+class RetentionStatus(Written):
     """What came of the last sweep. Written by the operator's retention loop alone, and by no other."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     observed_generation: int = Field(default=0, ge=0)
     """Of the spec that `next_run` is worked out from."""

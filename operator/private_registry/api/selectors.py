@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field
+
+from private_registry.api.model import Model
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -24,10 +25,8 @@ LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
 
 
-class Requirement(BaseModel):
+class Requirement(Model):
     """One row of matchExpressions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -46,10 +45,8 @@ class Requirement(BaseModel):
                 return self.key not in labels
 
 
-class LabelSelector(BaseModel):
+class LabelSelector(Model):
     """All of it has to match. An empty one matches everything."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     match_labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=16)
     match_expressions: tuple[Requirement, ...] = Field(default=(), max_length=16)

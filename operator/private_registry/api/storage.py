@@ -2,19 +2,17 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from private_registry.api.model import Model, Written
 from private_registry.api.selectors import ObjectName
 
 DEFAULT_SIZE = "20Gi"
 """Of a claim that the operator makes; not in the CRD, where it would collide with claimName."""
 
 
-class Storage(BaseModel):
+class Storage(Model):
     """Where the images are kept."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
     delete_enabled: bool = True
     read_only: bool = False
@@ -31,13 +29,11 @@ class Storage(BaseModel):
         return self.size or DEFAULT_SIZE
 
 
-class StorageStatus(BaseModel):
+class StorageStatus(Written):
     """How full the volume is, as its own file system says; all empty before that has been heard of.
 
     Quantities of four digits, for people, and for the columns of kubectl; to the byte they are in the metrics.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     total: str = ""
     used: str = ""

@@ -1,14 +1,12 @@
 """What a collection of garbage found and did, as it is passed from the Job to the status. Pure."""
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from private_registry.api.registry import Model
+from private_registry.api.model import Written
 
 
-class Outcome(Model):
+class Outcome(Written):
     """Of one run; of a dry run, what another would have done."""
-
-    model_config = ConfigDict(extra="ignore")
 
     blobs: int = 0
     bytes: int = 0
