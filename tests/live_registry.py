@@ -155,6 +155,12 @@ class LiveRegistry:
             url = f"http{'s' if ca else ''}://localhost:{forward.port}{path}"
             return request(url, method=method, ca=ca, login=login)
 
+    def digest(self, repository: str, tag: str) -> str:
+        """What a tag stands for; empty where there is none."""
+        answer = self.ask("HEAD", f"/v2/{repository}/manifests/{tag}")
+        assert answer.status in (200, 404), answer
+        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else ""
+
     def push(self, image: str, reference: str) -> str:
         """`docker push` an image that Docker has, as `repository:tag`, through a port-forward.
 

@@ -223,7 +223,11 @@ def agent(
     "--directory", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the volume is."
 )
 @click.option("--grace", type=click.FloatRange(min=0), required=True, help="Seconds: what is younger stays.")
-@click.option("--delete-untagged", is_flag=True, help="Also what no tag leads to.")
+@click.option(
+    "--delete-untagged",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also what no tag leads to and is not in this list of images in use.",
+)
 @click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would go.")
 @click.option(
     "--outcome", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to say in what was done."

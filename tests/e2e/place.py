@@ -61,6 +61,18 @@ class Place:
         self._build_pod()
         self._in_build_pod("python3", "-", registry.host, "tiny", "1", ca_file, "", stdin=_PUSH.read_text())
 
+    def use(self, name: str, image: str) -> None:
+        """Have a workload that would run an image, and does not run it now."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": image}]}}
+        deployment = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+        }
+        self.kubectl.apply(json.dumps(deployment))
+
     def _in_build_pod(self, *command: str, stdin: str) -> None:
         self.kubectl("exec", f"--namespace={BUILD}", "--stdin", "build", "--", *command, stdin=stdin)
 

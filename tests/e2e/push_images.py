@@ -2,7 +2,8 @@
 
     python3 - HOST REPOSITORY COUNT CA_FILE LOGIN_FILE
 
-The images, `HOST/REPOSITORY:0` and so on, share nothing: each has a layer, a configuration and a manifest of its own.
+The images, `HOST/REPOSITORY:0` and so on, share nothing: each has a layer, a configuration and a manifest of its own,
+and is a minute younger than the one before.
 The files may be empty words: for plain HTTP, and for a registry that asks for no credential.
 """
 
@@ -14,6 +15,7 @@ import platform
 import ssl
 import sys
 import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -22,6 +24,7 @@ import aiohttp
 OCI = "application/vnd.oci.image"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 AT_ONCE = 8
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def layer(content: bytes) -> bytes:
@@ -46,9 +49,10 @@ class Pusher:
         self._host = host
         self._repository = f"{scheme}://{host}/v2/{repository}"
 
-    async def push(self, tag: str) -> None:
-        files = layer(f"{self._host} {tag}".encode())
-        system = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
+    async def push(self, number: int) -> None:
+        files = layer(f"{self._host} {number}".encode())
+        created = (FIRST + timedelta(minutes=number)).isoformat()
+        system = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux", "created": created}
         config = json.dumps({**system, "rootfs": {"type": "layers", "diff_ids": [digest(files)]}}).encode()
         await asyncio.gather(self._blob(files), self._blob(config))
         manifest = {
@@ -58,7 +62,7 @@ class Pusher:
             "layers": [self._describe(files, f"{OCI}.layer.v1.tar")],
         }
         headers = {"Content-Type": f"{OCI}.manifest.v1+json"}
-        url = f"{self._repository}/manifests/{tag}"
+        url = f"{self._repository}/manifests/{number}"
         async with self._session.put(url, data=json.dumps(manifest).encode(), headers=headers):
             pass
 
@@ -90,7 +94,7 @@ async def main(host: str, repository: str, count: int, ca_file: str, login_file:
 
         async def one(number: int) -> None:
             async with slots:
-                await pusher.push(str(number))
+                await pusher.push(number)
 
         await asyncio.gather(*(one(number) for number in range(count)))
     print(f"pushed {count} images to {host}/{repository}")

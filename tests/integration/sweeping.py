@@ -11,6 +11,7 @@ import aiohttp
 
 from private_registry.api.retention import Mode, Rule
 from private_registry.data.images import Reference
+from private_registry.data.in_use import InUse
 from private_registry.data.orders import FILE, Orders, Result, parse_result
 from private_registry.distribution import Registry
 from private_registry.jobs import sweep
@@ -78,7 +79,7 @@ class Sweeping:
     ) -> None:
         """Replace the orders, as a kubelet does; so many minutes old, less than 0: from the future."""
         taken = datetime.now(UTC) - timedelta(minutes=minutes)
-        orders = Orders(taken, mode, tuple(rules), frozenset(map(reference, used)))
+        orders = Orders(mode, tuple(rules), InUse(taken, frozenset(map(reference, used))))
         aside = self.directory / "aside"
         aside.write_text(orders.text())
         aside.rename(self.directory / FILE)

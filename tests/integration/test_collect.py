@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import aiohttp
 import pytest
 
 from private_registry.data.collection import Outcome
+from private_registry.data.images import Reference
+from private_registry.data.in_use import InUse
 from private_registry.jobs.collect import collect
 from tests.cluster import versions
 from tests.cluster.processes.process import program
@@ -30,6 +33,9 @@ LATER = 7200.0
 def pod(tmp_path: Path) -> Iterator[RegistryPod]:
     with RegistryPod(a_registry({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}), tmp_path / "pod") as pod:
         yield pod
+
+
+CONFIGURATION = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
 @dataclass
@@ -54,6 +60,7 @@ class Pushed:
         described["digest"] = await push_blob(self.session, self.repository, layer)
         config = {"mediaType": f"{OCI}.config.v1+json", "size": 2}
         config["digest"] = await push_blob(self.session, self.repository, b"{}")
+        assert config["digest"] == CONFIGURATION
         return await self.put(reference, f"{OCI}.manifest.v1+json", config=config, layers=[described], **fields)
 
     async def index(self, reference: str, *digests: str) -> str:
@@ -83,10 +90,23 @@ class Pushed:
         await self.session.delete(f"/v2/{self.repository}/manifests/{digest}")
 
 
-def run(pod: RegistryPod, *, delete_untagged: bool = True, dry_run: bool = False, grace: float = 3600) -> Outcome:
+def in_use(pod: RegistryPod, *images: Reference, minutes: float = 0) -> Path:
+    """The file with what the cluster uses, so many minutes old."""
+    path: Path = pod.volume.with_name("in-use.json")
+    path.write_text(InUse(datetime.now(UTC) - timedelta(minutes=minutes), frozenset(images)).text())
+    return path
+
+
+def run(
+    pod: RegistryPod,
+    *used: Reference,
+    delete_untagged: bool = True,
+    dry_run: bool = False,
+    grace: float = 3600,
+) -> Outcome:
     """A collection in two hours' time."""
-    now = time.time() + LATER
-    found = collect(pod.volume, grace=grace, delete_untagged=delete_untagged, dry_run=dry_run, now=now)
+    told = in_use(pod, *used) if delete_untagged else None
+    found = collect(pod.volume, grace=grace, delete_untagged=told, dry_run=dry_run, now=time.time() + LATER)
     assert not found.error
     return found
 
@@ -152,6 +172,43 @@ async def test_untagged_ones_stay_unless_it_is_asked_for(pod: RegistryPod) -> No
         assert not await pushed.whole(first)
 
 
+async def test_what_a_pod_uses_by_its_digest_stays(pod: RegistryPod) -> None:
+    """A manifest, an index with all that is in it, or by its configuration, as Docker has it; in its repository."""
+    async with client(pod.http) as session:
+        app, other = Pushed(session), Pushed(session, "other")
+        kept, gone = await app.image("", "kept"), await app.image("", "gone")
+        platform = await app.image("", "a platform")
+        index = await app.index("", platform)
+        configured = Pushed(session, "configured")
+        run_by_docker = await configured.image("", "any")
+        elsewhere = await other.image("", "same")
+        used = (
+            Reference("app", digest=kept),
+            Reference("app", digest=index),
+            Reference("configured", digest=CONFIGURATION),
+            Reference("app", digest=elsewhere),
+        )
+        assert run(pod, *used).manifests == 2
+        for pushed, digest in ((app, kept), (app, index), (app, platform), (configured, run_by_docker)):
+            assert await pushed.whole(digest)
+        assert not await app.whole(gone)
+        assert not await other.whole(elsewhere), "nobody uses it there"
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"taken": "2026-11-26T12:00:00", "images": []}'])
+async def test_without_a_list_of_what_is_used_nothing_goes(pod: RegistryPod, text: str) -> None:
+    """One that cannot be read, or is old, is not the same as one that has nothing in it."""
+    async with client(pod.http) as session:
+        pushed = Pushed(session)
+        digest = await pushed.image("", "old")
+        old = in_use(pod, minutes=11)
+        (unreadable := old.with_name("unreadable")).write_text(text)
+        for told in (old, unreadable, old.with_name("missing")):
+            found = collect(pod.volume, grace=0, delete_untagged=told, dry_run=False, now=time.time() + LATER)
+            assert found.error
+        assert await pushed.whole(digest)
+
+
 async def test_a_push_that_is_on_its_way_stays(pod: RegistryPod) -> None:
     """Layers whose manifest is still to come, an image whose index is, and an upload in the middle: all go on after."""
     now = time.time()
@@ -163,7 +220,7 @@ async def test_a_push_that_is_on_its_way_stays(pod: RegistryPod) -> None:
             upload = begun.headers["Location"]
         async with session.patch(upload, data=b"half") as answer:
             upload = answer.headers["Location"]
-        found = collect(pod.volume, grace=3600, delete_untagged=True, dry_run=False, now=now + 60)
+        found = collect(pod.volume, grace=3600, delete_untagged=in_use(pod), dry_run=False, now=now + 60)
         assert found == Outcome()
 
         await pushed.index("v1", part)
@@ -211,7 +268,7 @@ async def test_what_cannot_be_read_ends_it_before_anything_goes(pod: RegistryPod
         digest = await pushed.image("v1", "torn")
         (pod.volume / "docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data").write_bytes(b'{"torn')
         before = pod.files()
-        found = collect(pod.volume, grace=0, delete_untagged=True, dry_run=False, now=time.time() + LATER)
+        found = collect(pod.volume, grace=0, delete_untagged=in_use(pod), dry_run=False, now=time.time() + LATER)
         assert found.error.startswith(f"the manifest {digest} in the repository app cannot be read (it is no JSON")
         assert pod.files() == before
 

@@ -70,6 +70,8 @@ SWEEP: Final = f"{GROUP}/sweep"
 """Annotation of a PrivateRegistry: with another value than before, a sweep begins."""
 SWEPT_BY: Final = f"{GROUP}/swept-by"
 """Annotation of the ConfigMap with the list of a sweep: uid of its Job."""
+COLLECTED_BY: Final = f"{GROUP}/collected-by"
+"""Annotation of the ConfigMap with the images in use: uid of the Job of the collection that it is for."""
 LONGEST_REQUEST: Final = 64
 """Characters of its value that are looked at."""
 ROTATE_CA: Final = f"{GROUP}/rotate-ca"
@@ -158,6 +160,11 @@ def configuration(name: str) -> str:
 
 def collection_job(name: str) -> str:
     return f"{name}-collection"
+
+
+def in_use(name: str) -> str:
+    """The ConfigMap with the images of this registry that the cluster uses, for the collection that is under way."""
+    return f"{name}-in-use"
 
 
 def sweep(name: str) -> str:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from private_registry.controller import handlers, metrics
 from private_registry.controller.copies.loop import CopiesLoop
 from private_registry.controller.data.retention import RetentionLoop
+from private_registry.controller.data.usage import Usage
 from private_registry.controller.engine import Engine
 from private_registry.controller.fleet import loop as fleet_room
 from private_registry.controller.fleet.loop import Fleet
@@ -125,9 +126,10 @@ async def _lead(
     fleet = Fleet(kube, world, settings, CHANCE, lambda: registries.wake_all(world.keys()))
     await fleet.prepare()
     fleet_engine, copies = Engine("fleet", fleet.reconcile), Engine("copies", CopiesLoop(kube, world).reconcile)
-    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authorities, copies.wake)
+    usage = Usage(kube, settings.rules.cluster_domain)
+    loop = RegistryLoop(kube, world, settings, CHANCE, lambda: fleet.authorities, copies.wake, usage)
     registries = Engine("registry", loop.reconcile)
-    retention = Engine("retention", RetentionLoop(kube, settings).reconcile)
+    retention = Engine("retention", RetentionLoop(kube, settings, usage).reconcile)
     watches = handlers.Watches(world, registries, fleet_engine, copies, retention, settings)
     registry = handlers.register(watches, credentials)
 

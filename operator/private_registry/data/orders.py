@@ -8,13 +8,12 @@ import hmac
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from private_registry.api.retention import Mode, Rule
-from private_registry.data.images import Reference
+from private_registry.data.in_use import MAX_BYTES, InUse, Listed, unreadable
 
 FILE: Final = "orders.json"
 """Key in the ConfigMap, and name of the file."""
@@ -22,50 +21,27 @@ CA, USERNAME, PASSWORD = "ca.crt", "username", "password"
 """The files beside it; an open registry, or one without a certificate of ours, has none of some."""
 LIST: Final = "/report"
 """Path at which a sweep hands over its list: what a container leaves behind has 4 KiB at most."""
-MAX_BYTES: Final = 900 * 1024
-"""Of the file: an object of the API server may have a little more than a MiB, with all that is around it."""
 MAX_RESULT: Final = 4096
 """Bytes that a kubelet takes of what a container leaves behind."""
 
 
-class OrdersInvalidError(ValueError):
-    """It is too large, or cannot be read; says which."""
-
-
-class _Orders(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    taken: datetime
+class _Orders(Listed):
     mode: Mode
     rules: tuple[Rule, ...] = Field(min_length=1)
-    images: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Orders:
     """The rules, and what is in use."""
 
-    taken: datetime
-    """When the list of images was begun, with a time zone."""
     mode: Mode
     rules: tuple[Rule, ...]
-    used: frozenset[Reference]
+    in_use: InUse
 
     def text(self) -> str:
-        """Raises OrdersInvalidError when there are too many images."""
-        content = {
-            "taken": self.taken.astimezone(UTC).isoformat(timespec="seconds"),
-            "mode": self.mode,
-            "rules": [rule.model_dump(mode="json", by_alias=True, exclude_defaults=True) for rule in self.rules],
-            "images": sorted(map(str, self.used)),
-        }
-        text = json.dumps(content, indent=0)
-        if len(text.encode()) > MAX_BYTES:
-            raise OrdersInvalidError(
-                f"{len(self.used)} images of this registry are in use, more than a list of {MAX_BYTES // 1024} KiB has "
-                "room for: nothing is deleted"
-            )
-        return text
+        """Raises ListInvalidError when there are too many images."""
+        rules = [rule.model_dump(mode="json", by_alias=True, exclude_defaults=True) for rule in self.rules]
+        return self.in_use.text(mode=self.mode, rules=rules)
 
     def asks_as(self, other: "Orders") -> bool:
         """Whether both have the same rules and mode."""
@@ -73,26 +49,12 @@ class Orders:
 
 
 def parse_orders(text: str) -> Orders:
-    """Raises OrdersInvalidError."""
+    """Raises ListInvalidError."""
     try:
         read = _Orders.model_validate_json(text)
-        used = frozenset(map(_reference, read.images))
-    except (ValidationError, ValueError) as error:
-        raise OrdersInvalidError(f"the list of images in use cannot be read: {error}") from None
-    if read.taken.tzinfo is None:
-        raise OrdersInvalidError("the list of images in use does not say when it was taken")
-    return Orders(read.taken, read.mode, read.rules, used)
-
-
-def _reference(text: str) -> Reference:
-    """Raises ValueError."""
-    repository, at, digest = text.partition("@")
-    if at:
-        return Reference(repository, digest=digest)
-    repository, colon, tag = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{text!r} is no image")
-    return Reference(repository, tag=tag)
+    except ValidationError as error:
+        raise unreadable(error) from None
+    return Orders(read.mode, read.rules, read.in_use())
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ import json
 import logging
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from private_registry.data import marking
 from private_registry.data.collection import Outcome
+from private_registry.data.in_use import InUse, ListInvalidError, parse_in_use
 from private_registry.jobs.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -27,15 +29,19 @@ class _Repository:
 
 
 def collect(
-    directory: Path, *, grace: float, delete_untagged: bool, dry_run: bool, now: float | None = None
+    directory: Path, *, grace: float, delete_untagged: Path | None, dry_run: bool, now: float | None = None
 ) -> Outcome:
-    """Mark and sweep; what was done, or of a dry run what would be. `grace` in seconds. An error is in the outcome."""
+    """Mark and sweep; what was done, or of a dry run what would be. `grace` in seconds. An error is in the outcome.
+
+    `delete_untagged` is a file with the images in use: of those that no tag leads to, only these stay.
+    """
     try:
-        run = _Run(Volume(directory), (time.time() if now is None else now) - grace, delete_untagged=delete_untagged)
+        in_use = _in_use(delete_untagged) if delete_untagged else None
+        run = _Run(Volume(directory), (time.time() if now is None else now) - grace, in_use)
         run.mark()
         if not dry_run:
             run.sweep()
-    except (OSError, marking.ManifestError) as error:
+    except (OSError, marking.ManifestError, ListInvalidError) as error:
         return Outcome(error=str(error)[:3000])
     return run.outcome
 
@@ -45,11 +51,19 @@ def write_outcome(outcome: Outcome, path: Path) -> None:
     path.write_text(json.dumps(outcome.model_dump(mode="json", exclude_defaults=True)))
 
 
+def _in_use(path: Path) -> InUse:
+    """Raises ListInvalidError, OSError."""
+    found = parse_in_use(path.read_text())
+    found.demand_recent(datetime.now(UTC))
+    return found
+
+
 class _Run:
-    def __init__(self, volume: Volume, since: float, *, delete_untagged: bool) -> None:
+    def __init__(self, volume: Volume, since: float, in_use: InUse | None) -> None:
         self._volume = volume
         self._since = since
-        self._delete_untagged = delete_untagged
+        self._in_use = in_use
+        """None: what no tag leads to stays as well."""
         self._repositories: dict[str, _Repository] = {}
         self._garbage: dict[str, int] = {}
         self._empty: list[str] = []
@@ -81,8 +95,12 @@ class _Run:
         manifests = {digest: manifest for digest in revisions if (manifest := self._manifest(name, digest))}
         tags = self._volume.tags(name)
         roots = {*tags.values()} | {digest for digest, came in revisions.items() if came >= self._since}
-        if not self._delete_untagged or "" in tags.values():  # a tag that nobody can read may lead to any of them
+        if self._in_use is None or "" in tags.values():  # a tag that nobody can read may lead to any of them
             roots = set(revisions)
+        else:
+            # Docker names what runs by the digest of its configuration.
+            used = self._in_use.digests(name)
+            roots |= {digest for digest, manifest in manifests.items() if used & {digest, *manifest.blobs}}
         stays = marking.kept(manifests, roots)
         needs = marking.needed(manifests, stays)
         return _Repository([each for each in revisions if each not in stays and each in manifests], set(stays), needs)

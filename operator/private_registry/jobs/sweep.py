@@ -9,16 +9,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
+from private_registry.data.in_use import ListInvalidError
 from private_registry.data.orders import (
     CA,
     FILE,
     PASSWORD,
     USERNAME,
     Orders,
-    OrdersInvalidError,
     Result,
     list_key,
     parse_orders,
@@ -28,8 +28,6 @@ from private_registry.distribution import Registry, RegistryError
 from private_registry.jobs.handover import Handover
 from private_registry.jobs.inventory import Inventory
 
-OLDEST = timedelta(minutes=10)
-"""Age of a list by which something is decided. The operator makes a new one every minute while a sweep runs."""
 LOOK = 1.0
 """Seconds between two looks whether there is a newer list."""
 
@@ -131,7 +129,7 @@ class _Sweep:
                     await self._decide(inventory, orders)
                     async with registry.connected(1) as deletes:
                         await self._delete(inventory, deletes, orders)
-        except (RegistryError, OrdersInvalidError, SweepFailedError, OSError) as error:
+        except (RegistryError, ListInvalidError, SweepFailedError, OSError) as error:
             return self._counted().failed(str(error))
         return self._counted()
 
@@ -145,22 +143,18 @@ class _Sweep:
             yield from each.lines()
 
     def _current(self) -> Orders:
-        """What the file says now. Raises OrdersInvalidError, SweepFailedError, OSError."""
+        """What the file says now. Raises ListInvalidError, OSError."""
         path = self._settings.directory / FILE
         status = path.stat()
         if self._orders is None or self._read != (status.st_ino, status.st_mtime_ns):
             self._orders, self._read = parse_orders(path.read_text()), (status.st_ino, status.st_mtime_ns)
-        age = datetime.now(UTC) - self._orders.taken
-        if age > OLDEST:
-            raise SweepFailedError(
-                f"the list of images in use is {age.total_seconds() / 60:.0f} minutes old: does the operator run?"
-            )
+        self._orders.in_use.demand_recent(datetime.now(UTC))
         return self._orders
 
     async def _fresh(self, before: Orders) -> Orders:
         """The orders, once they were made after the beginning; an image that came into use just before is in them."""
         for _ in range(int(self._settings.fresh / LOOK) + 1):
-            if (orders := self._same(before)).taken >= self._began:
+            if (orders := self._same(before)).in_use.taken >= self._began:
                 return orders
             await asyncio.sleep(LOOK)
         raise SweepFailedError(
@@ -185,7 +179,7 @@ class _Sweep:
             self._found.append(_Found(repository, len(names) - len(there), "they have no manifest", there))
 
     async def _decide(self, inventory: Inventory, orders: Orders) -> None:
-        used = used_by_repository(orders.used)
+        used = used_by_repository(orders.in_use.images)
         for each in self._found:
             if rule := rule_for(each.name, orders.rules):
                 of_it = await inventory.with_parts(each.name, used.get(each.name, Used()), each.tags)

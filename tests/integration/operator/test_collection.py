@@ -133,6 +133,31 @@ async def test_a_dry_run_changes_nothing(cluster: Cluster) -> None:
     assert (done.blobs, done.bytes, done.manifests) == (told.blobs, told.bytes, told.manifests)
 
 
+async def test_what_a_pod_uses_by_its_digest_stays(cluster: Cluster) -> None:
+    """Whatever its tag leads to by now: where the pod goes next, it is there to be pulled."""
+    await cluster.ready(SPEC)
+    http, host = await cluster.http(), (await cluster.registry()).host
+    async with client(http) as session:
+        used, unused = [await push_manifest(session, "app", tag) for tag in ("v1", "v2")]
+        for tag in ("v1", "v2"):
+            await session.delete(f"/v2/app/manifests/{tag}")
+    template = {"spec": {"containers": [{"name": "app", "image": f"{host}/app@{used}"}]}}
+    labels = {"app": "pinned"}
+    spec = {
+        "replicas": 0,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, **template},
+    }
+    await cluster.add(kinds.DEPLOYMENT, "pinned", spec=spec)
+    for value, annotation in (("what if", names.COLLECT_DRY_RUN), ("now", names.COLLECT)):
+        await ask(cluster, value, annotation)
+        run = await until_over(cluster, value, dry_run=annotation == names.COLLECT_DRY_RUN)
+        assert (run.result, run.manifests) == ("Succeeded", 1)
+    assert await http.manifest_digest("app", used) == used
+    assert not await http.manifest_digest("app", unused)
+    assert await cluster.kube.get(kinds.CONFIG_MAP, cluster.namespace, names.in_use("team")) is None
+
+
 async def test_it_waits_for_everyone_who_writes(cluster: Cluster) -> None:
     """While a pod that takes writes is there, the Job is; and it does not run."""
     await cluster.ready(SPEC)

@@ -2,6 +2,7 @@
 
 import copy
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from private_registry.api import names
 from private_registry.api.collection import GarbageCollectionStatus
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus
-from private_registry.controller.data.collection import LATE, MARGIN, QUIESCE, Run, look
+from private_registry.controller.data.collection import LATE, MARGIN, QUIESCE, Run, look, told
+from private_registry.controller.registries.drift import stamped
 from private_registry.controller.registries.observe import Observed
-from private_registry.kube.writes import Create, Delete, Merge
-from private_registry.registry.jobs import collection_job
+from private_registry.data.images import Reference
+from private_registry.data.in_use import InUse
+from private_registry.kube.writes import Apply, Create, Delete, Merge
+from private_registry.registry.jobs import collection_job, in_use_config_map
 from tests.unit.controller.builders import NOW, a_claim, a_deployment, a_pod, a_registry, at
 
 Object = dict[str, Any]
@@ -21,6 +25,7 @@ Status = GarbageCollectionStatus
 
 IMAGE = "operator:1"
 DEADLINE = 3600.0
+UNTAGGED: Object = {"garbageCollection": {"deleteUntagged": True}}
 NIGHTLY: Object = {"garbageCollection": {"schedule": "0 3 * * *"}}
 
 
@@ -33,9 +38,11 @@ def asking(
     return registry.model_copy(update={"collect": value, "collect_dry_run": dry_run})
 
 
-def a_job(since: float = 10, *, suspended: bool = True, dry_run: bool = False, asked: str = "now") -> Object:
+def a_job(
+    since: float = 10, *, suspended: bool = True, dry_run: bool = False, asked: str = "now", spec: Object | None = None
+) -> Object:
     """The Job as the API server gives it, made so many seconds ago."""
-    job = collection_job(a_registry(), image=IMAGE, asked=asked, dry_run=dry_run, node="worker")
+    job = collection_job(a_registry(spec), image=IMAGE, asked=asked, dry_run=dry_run, node="worker")
     job["metadata"] |= {"uid": "job", "creationTimestamp": at(since), "resourceVersion": "1"}
     job["spec"]["suspend"] = suspended
     return job
@@ -115,12 +122,15 @@ class TestBeginning:
         found = run(asking("", dry_run="what if"), seen())
         [write] = found.writes
         assert isinstance(write, Create)
-        spec = write.obj["spec"]
-        assert spec["suspend"] is False
-        pod = spec["template"]["spec"]
+        pod = write.obj["spec"]["template"]["spec"]
         assert pod["containers"][0]["volumeMounts"][0]["readOnly"] is True
         assert "worker" in str(pod["affinity"])
-        assert run(asking("", dry_run="what if"), seen(job=a_job(dry_run=True, suspended=False))).cause is None
+        let_go = run(asking("", dry_run="what if"), seen(job=a_job(dry_run=True)))
+        assert let_go.cause is None
+        [write] = let_go.writes
+        assert isinstance(write, Merge)
+        assert write.change == {"spec": {"suspend": False, "template": {}}}
+        assert run(asking("", dry_run="what if"), seen(job=a_job(dry_run=True, suspended=False))) == Run()
 
     def test_without_the_operators_image_it_says_so(self) -> None:
         """An operator that runs outside of a pod has to be told."""
@@ -189,6 +199,61 @@ class TestUnderWay:
         assert held.cause
         latest = NOW + timedelta(seconds=QUIESCE + DEADLINE + MARGIN)
         assert held.cause.message.endswith(f"or at {latest:%Y-%m-%dT%H:%M:%SZ}")
+
+
+class TestUntagged:
+    """What no tag leads to goes only by a list of what the cluster uses."""
+
+    USED = InUse(NOW, frozenset([Reference("app", digest="sha256:1")]))
+
+    def observed(self, *more: Object, dry_run: bool = False) -> Observed:
+        found = seen(serving(read_only=True), job=a_job(spec=UNTAGGED, dry_run=dry_run), read_only=True)
+        return reduce(Observed.with_written, more, found)
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_it_begins_once_it_is_told(self, dry_run: bool) -> None:
+        """By a list that was made for this run, when all else was ready; pushes wait for as long."""
+        registry, observed = asking(spec=UNTAGGED), self.observed(dry_run=dry_run)
+        waiting = run(registry, observed)
+        assert (waiting.untold, waiting.writes) == (observed.objects["Job", "team-collection"], ())
+        assert bool(waiting.cause) is not dry_run
+        write = told(registry, observed, waiting.untold or {}, self.USED)
+        assert isinstance(write, Create)
+        [let_go] = run(registry, observed.with_written(write.obj)).writes
+        assert isinstance(let_go, Merge)
+        assert let_go.change["spec"]["suspend"] is False
+
+    def test_a_list_of_another_run_is_replaced(self) -> None:
+        """What came into use since is not in it."""
+        registry = asking(spec=UNTAGGED)
+        before = stamped(in_use_config_map(registry, "", "another"))
+        observed = self.observed(before)
+        assert run(registry, observed).untold
+        assert isinstance(told(registry, observed, a_job(spec=UNTAGGED), self.USED), Apply)
+
+    def test_somebodys_config_map_ends_it(self) -> None:
+        """It stays as it is and is named, and pushes are taken again."""
+        registry = asking(spec=UNTAGGED)
+        foreign = in_use_config_map(registry, "", "job")
+        foreign["metadata"] = {"name": "team-in-use", "annotations": {}}
+        write = told(registry, self.observed(foreign), a_job(spec=UNTAGGED), self.USED)
+        assert isinstance(write, Merge)
+        assert "team-in-use" in write.change["metadata"]["annotations"][names.GIVEN_UP]
+
+    def test_too_many_images_end_it(self) -> None:
+        """What has no place in the list would be deleted."""
+        many = frozenset(Reference("app", digest=f"sha256:{number:064x}") for number in range(20_000))
+        write = told(asking(spec=UNTAGGED), self.observed(), a_job(spec=UNTAGGED), InUse(NOW, many))
+        assert isinstance(write, Merge)
+        assert "20000 images" in write.change["metadata"]["annotations"][names.GIVEN_UP]
+
+    def test_the_list_goes_when_it_is_over(self) -> None:
+        """Before anything else comes."""
+        registry = asking(spec=UNTAGGED)
+        list_of_it = stamped(in_use_config_map(registry, "", "job"))
+        job = a_job(spec=UNTAGGED, suspended=False)
+        observed = seen(a_job_pod("Succeeded", "{}"), job=job).with_written(list_of_it)
+        assert run(registry, observed).writes == (Delete(list_of_it),)
 
 
 class TestEnd:

@@ -8,11 +8,10 @@ import pytest
 
 from private_registry.api.retention import Rule
 from private_registry.data.images import Reference
+from private_registry.data.in_use import MAX_BYTES, InUse, ListInvalidError
 from private_registry.data.orders import (
-    MAX_BYTES,
     MAX_RESULT,
     Orders,
-    OrdersInvalidError,
     Result,
     cut,
     parse_orders,
@@ -26,15 +25,15 @@ RULES = (Rule(repositories="team/*", keep_last=3, keep_younger_than="72h", keep_
 def test_orders_are_read_as_they_were_written() -> None:
     """Rules, mode, time and images."""
     used = frozenset([Reference("a/b", tag="v1"), Reference("a/b", digest=f"sha256:{1:064x}")])
-    orders = Orders(TAKEN, "Enforce", RULES, used)
+    orders = Orders("Enforce", RULES, InUse(TAKEN, used))
     assert parse_orders(orders.text()) == orders
 
 
 def test_too_many_images_are_refused() -> None:
     """Rather than leaving some of them out, which would be deleted."""
     used = frozenset(Reference("a", digest=f"sha256:{number:064x}") for number in range(20_000))
-    with pytest.raises(OrdersInvalidError, match="20000 images of this registry are in use"):
-        Orders(TAKEN, "Enforce", RULES, used).text()
+    with pytest.raises(ListInvalidError, match="20000 images of this registry are in use"):
+        Orders("Enforce", RULES, InUse(TAKEN, used)).text()
 
 
 GOOD = {
@@ -51,15 +50,15 @@ GOOD = {
 )
 def test_half_an_order_is_none(change: dict[str, Any]) -> None:
     """A list that cannot be read does not count as an empty one."""
-    assert parse_orders(json.dumps(GOOD)).used == {Reference("a", tag="v1")}
-    with pytest.raises(OrdersInvalidError):
+    assert parse_orders(json.dumps(GOOD)).in_use.images == {Reference("a", tag="v1")}
+    with pytest.raises(ListInvalidError):
         parse_orders(json.dumps({**GOOD, **change}))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null"])
 def test_an_empty_file_is_no_order(text: str) -> None:
     """As it is where a mount has gone."""
-    with pytest.raises(OrdersInvalidError):
+    with pytest.raises(ListInvalidError):
         parse_orders(text)
 
 

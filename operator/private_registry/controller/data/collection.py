@@ -6,7 +6,7 @@ registry takes writes again. It stays as the record of what it did until the nex
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,14 +16,15 @@ from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
 from private_registry.controller.health import rollout
 from private_registry.controller.health.problem import Problem
-from private_registry.controller.registries.drift import is_ours
+from private_registry.controller.registries.drift import is_ours, stamped
 from private_registry.controller.registries.observe import Observed
 from private_registry.data import collection as outcomes
+from private_registry.data.in_use import InUse, ListInvalidError
 from private_registry.data.readonly import Cause
 from private_registry.data.schedule import ScheduleInvalidError, next_after
 from private_registry.kube import kinds
-from private_registry.kube.writes import Create, Delete, Merge, Write
-from private_registry.registry.jobs import COMPONENT, collection_job, on_node
+from private_registry.kube.writes import Apply, Create, Delete, Merge, Write
+from private_registry.registry.jobs import COMPONENT, collection_job, in_use_config_map, is_told_of_use, on_node
 
 Object = dict[str, Any]
 
@@ -49,6 +50,8 @@ class Run:
     """While nobody may write."""
     halts: bool = False
     """Whether not even the registry may have the volume meanwhile."""
+    untold: Object | None = None
+    """The Job that could begin once it knows the images in use."""
     problems: tuple[Problem, ...] = ()
     next_look: float | None = None
     """Seconds until time alone makes a difference; None: it makes none."""
@@ -67,6 +70,9 @@ def look(registry: PrivateRegistry, seen: Observed, image: str, now: datetime) -
         return Run(before, problems=problems)
     if job is not None and not _ended(job, seen):
         return _under_way(registry, seen, job, now)
+    told = seen.get(kinds.CONFIG_MAP, names.in_use(registry.name))
+    if told is not None and is_ours(told, registry.uid):
+        return Run(before, (Delete(told),))
     try:
         status = _scheduled(registry, _recorded(before, job, seen) if job else before, now)
     except ScheduleInvalidError as error:
@@ -132,7 +138,7 @@ def _begun(registry: PrivateRegistry, seen: Observed, status: GarbageCollectionS
 def _under_way(registry: PrivateRegistry, seen: Observed, job: Object, now: datetime) -> Run:
     before = registry.status.garbage_collection
     if _is_dry(job):
-        return Run(before)
+        return _let_go(registry, seen, job, Run(before), {}) if job["spec"].get("suspend") else Run(before)
     created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
     deadline = job["spec"]["activeDeadlineSeconds"]
     limit = created + timedelta(seconds=QUIESCE if job["spec"].get("suspend") else QUIESCE + deadline + MARGIN)
@@ -141,15 +147,46 @@ def _under_way(registry: PrivateRegistry, seen: Observed, job: Object, now: date
     halts = _is_for_one_pod(registry, seen)
     if now >= limit:
         why = (
-            "the registry's pods did not become read-only in time" if job["spec"].get("suspend") else "it took too long"
+            "the registry's pods did not become read-only in time, or the images in use could not be listed"
+            if job["spec"].get("suspend")
+            else "it took too long"
         )
-        change = {"metadata": {"annotations": {names.GIVEN_UP: why}}, "spec": {"suspend": True}}
-        return Run(before, (Merge(change, job),))
-    left = (limit - now).total_seconds()
+        return Run(before, (_given_up(job, why),))
+    waits = Run(before, (), cause, halts=halts, next_look=(limit - now).total_seconds())
     if not job["spec"].get("suspend") or not _writers_are_gone(registry, seen, halts=halts):
-        return Run(before, (), cause, halts=halts, next_look=left)
-    change = {"spec": {"suspend": False, "template": {"spec": {"affinity": on_node(_only(_nodes(seen)))}}}}
-    return Run(before, (Merge(change, job),), cause, halts=halts, next_look=left)
+        return waits
+    return _let_go(registry, seen, job, waits, {"spec": {"affinity": on_node(_only(_nodes(seen)))}})
+
+
+def _let_go(registry: PrivateRegistry, seen: Observed, job: Object, waits: Run, template: Object) -> Run:
+    """Begin, once it knows what it has to: a list of before may lack what came into use since."""
+    told = seen.get(kinds.CONFIG_MAP, names.in_use(registry.name))
+    if is_told_of_use(job) and (told is None or _is_for(told) != job["metadata"]["uid"]):
+        return replace(waits, untold=job)
+    return replace(waits, writes=(Merge({"spec": {"suspend": False, "template": template}}, job),))
+
+
+def _is_for(told: Object) -> str:
+    return str((told["metadata"].get("annotations") or {}).get(names.COLLECTED_BY, ""))
+
+
+def told(registry: PrivateRegistry, seen: Observed, job: Object, in_use: InUse) -> Write:
+    """What tells the Job the images in use, or gives it up where it cannot be told."""
+    try:
+        desired = stamped(in_use_config_map(registry, in_use.text(), job["metadata"]["uid"]))
+    except ListInvalidError as error:
+        return _given_up(job, str(error))
+    live = seen.get(kinds.CONFIG_MAP, desired["metadata"]["name"])
+    if live is None:
+        return Create(desired)
+    if is_ours(live, registry.uid):
+        return Apply(desired, live)
+    name = live["metadata"]["name"]
+    return _given_up(job, f"there is a ConfigMap {name} that is not this registry's: rename or delete it")
+
+
+def _given_up(job: Object, why: str) -> Merge:
+    return Merge({"metadata": {"annotations": {names.GIVEN_UP: why}}, "spec": {"suspend": True}}, job)
 
 
 def _writers_are_gone(registry: PrivateRegistry, seen: Observed, *, halts: bool) -> bool:

@@ -22,10 +22,12 @@ from private_registry.api.retention import RetentionStatus
 from private_registry.controller import events, metrics
 from private_registry.controller.data import sweeps, usage
 from private_registry.controller.data.sweeps import TIME, Begin, Blocked, Conclude, Follow, Forget, Rest
+from private_registry.controller.data.usage import Usage
 from private_registry.controller.engine import Next
 from private_registry.controller.registries.drift import drifted, is_ours, stamped
 from private_registry.controller.settings import Settings
-from private_registry.data.orders import LIST, Orders, OrdersInvalidError, Result, cut, list_key
+from private_registry.data.in_use import ListInvalidError
+from private_registry.data.orders import LIST, Orders, Result, cut, list_key
 from private_registry.data.schedule import ScheduleInvalidError
 from private_registry.distribution import Registry
 from private_registry.kube import kinds
@@ -50,13 +52,12 @@ _DEADLINE = aiohttp.ClientTimeout(total=10, sock_connect=2)
 class RetentionLoop:
     """Sees to the sweeps of one registry at a time, by its key."""
 
-    def __init__(self, kube: Kube, settings: Settings) -> None:
+    def __init__(self, kube: Kube, settings: Settings, usage: Usage) -> None:
         self._kube = kube
         self._settings = settings
+        self._usage = usage
         self._ordered: dict[str, tuple[float, int]] = {}
         """By uid of a Job: when its orders were made last, by the loop's clock, and for which spec."""
-        self._one = asyncio.Semaphore(1)
-        """To go through the objects of a whole cluster is done for one registry at a time."""
 
     async def reconcile(self, key: str) -> Next:
         namespace, _, name = key.partition("/")
@@ -120,7 +121,7 @@ class RetentionLoop:
             )
             metrics.WRITES.labels("create", kinds.JOB.kind).inc()
             job = await self._kube.create(wanted)
-        except OrdersInvalidError as error:
+        except ListInvalidError as error:
             await self._failed(registry, status, str(error), began)
             return Next(after=0)
         except ApiError as error:
@@ -145,7 +146,7 @@ class RetentionLoop:
         if before is None or now - before[0] >= RENEW or before[1] != registry.generation:
             try:
                 await self._order(registry, await self._published(registry))
-            except OrdersInvalidError as error:
+            except ListInvalidError as error:
                 # The sweep stops by itself once its list is old.
                 logger.warning("a sweep gets no new list", extra={"key": registry.key, "error": str(error)})
             self._ordered[uid] = now, registry.generation
@@ -202,21 +203,16 @@ class RetentionLoop:
         return Next(done=True)
 
     async def _order(self, registry: PrivateRegistry, published: trust.Entry | None) -> None:
-        """Raises ApiError, OrdersInvalidError."""
+        """Raises ApiError, ListInvalidError."""
         spec = registry.spec.retention
         if spec is None:
             return
         service = await self._kube.get(kinds.SERVICE, registry.namespace, registry.name)
-        hosts = published.hosts if published else ()
-        known = usage.names_of(registry, service or {}, hosts, self._settings.rules.cluster_domain)
-        async with self._one:
-            taken = datetime.now(UTC)
-            used = await usage.images_in_use(self._kube, known)
-        orders = Orders(taken.replace(microsecond=0), spec.mode, spec.rules, used)
+        orders = Orders(spec.mode, spec.rules, await self._usage.of(registry, service, published))
         await self._write(registry, orders_config_map(registry, orders.text()))
 
     async def _write(self, registry: PrivateRegistry, desired: Object) -> None:
-        """Raises OrdersInvalidError where the name is somebody else's."""
+        """Raises ListInvalidError where the name is somebody else's."""
         desired = stamped(desired)
         name = desired["metadata"]["name"]
         live = await self._kube.get(kinds.CONFIG_MAP, registry.namespace, name)
@@ -224,7 +220,7 @@ class RetentionLoop:
             metrics.WRITES.labels("create", kinds.CONFIG_MAP.kind).inc()
             await self._kube.create(desired)
         elif not is_ours(live, registry.uid):
-            raise OrdersInvalidError(f"there is a ConfigMap {name} that is not this registry's: rename or delete it")
+            raise ListInvalidError(f"there is a ConfigMap {name} that is not this registry's: rename or delete it")
         elif drifted(desired, live):
             metrics.WRITES.labels("apply", kinds.CONFIG_MAP.kind).inc()
             await self._kube.apply(desired, live)
@@ -232,11 +228,7 @@ class RetentionLoop:
     async def _published(self, registry: PrivateRegistry) -> trust.Entry | None:
         """What nodes are told of the registry, as far as they are told anything."""
         name = names.entry(registry.namespace, registry.name)
-        found = await self._kube.get(kinds.CONFIG_MAP, self._settings.agents_namespace, name)
-        try:
-            return trust.parse(found) if found else None
-        except trust.EntryInvalidError:
-            return None
+        return usage.published(await self._kube.get(kinds.CONFIG_MAP, self._settings.agents_namespace, name))
 
     def _target(self, registry: PrivateRegistry, published: trust.Entry | None) -> Registry:
         """Where the sweep finds the registry, without CA and credential."""
@@ -251,7 +243,7 @@ class RetentionLoop:
         """What is in the way of it; a sweep has ended all the same."""
         try:
             await self._write(registry, report_config_map(registry, text, job_uid))
-        except OrdersInvalidError as error:
+        except ListInvalidError as error:
             return str(error)
         except ApiError as error:
             if error.status not in (403, 422):

@@ -11,6 +11,8 @@ from private_registry.api import names
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry, RegistryStatus, SpecInvalidError, parse
 from private_registry.controller import events, metrics
+from private_registry.controller.data import collection
+from private_registry.controller.data.usage import Usage, published
 from private_registry.controller.data.volumes import Volumes
 from private_registry.controller.engine import Next
 from private_registry.controller.facts import Facts
@@ -63,6 +65,7 @@ class RegistryLoop:
         chance: Chance,
         authorities: Callable[[], Authorities | None],
         source_changed: Callable[[str], None],
+        usage: Usage,
     ) -> None:
         """`source_changed` is called with the key of a registry whose pull secret was written: nothing watches it."""
         self._kube = kube
@@ -72,6 +75,7 @@ class RegistryLoop:
         self._authorities = authorities
         self._writer = Writer(kube, world, settings, source_changed)
         self._volumes = Volumes()
+        self._usage = usage
         self._properties: dict[str, tuple[frozenset[str], tuple[Problem, ...]]] = {}
         """By uid of a registry: the pods that were asked what they can do, and what is wrong with them."""
         self._unsaid: dict[str, datetime] = {}
@@ -107,8 +111,8 @@ class RegistryLoop:
 
     async def _converge(self, registry: PrivateRegistry, body: Object) -> Next:
         seen = await observe(self._kube, registry, self._settings.agents_namespace)
-        published = summary.published_hash(registry, seen)
-        followed = "" if lagging(registry.key, published, self._world) else published
+        known = summary.published_hash(registry, seen)
+        followed = "" if lagging(registry.key, known, self._world) else known
         entry = seen.get(kinds.CONFIG_MAP, names.entry(registry.namespace, registry.name))
         confirmed = confirmation.of(registry.key, entry, self._world, _now())
         room = await self._volumes.ask(registry, seen.pods)
@@ -117,6 +121,10 @@ class RegistryLoop:
             self._facts(registry), followed=followed, confirmation=confirmed, read_only=space.causes(storage)
         )
         seen, planned, refused = await self._writer.write_all(registry, seen, facts)
+        if (job := planned.run.untold) is not None:
+            in_use = await self._usage.of(registry, seen.get(kinds.SERVICE, registry.name), published(entry))
+            seen = await self._writer.write(registry, seen, collection.told(registry, seen, job, in_use))
+            seen, planned, refused = await self._writer.write_all(registry, seen, facts)
         served = await probe.serves(registry, seen, planned)
         facts = replace(facts, serves=served.as_planned, accepted=await self._accepted(registry, seen, planned))
         if facts.serves or facts.accepted:

@@ -92,6 +92,9 @@ async def _look_closer(kube: Kube, registry: PrivateRegistry, seen: Observed) ->
         own = f"{names.PART_OF}={names.MANAGER},{names.INSTANCE}={registry.name}"
         replica_sets = await kube.list(kinds.REPLICA_SET, registry.namespace, labels=own)
         seen = replace(seen, replica_sets=tuple(replica_sets.items))
+    if seen.get(kinds.JOB, names.collection_job(registry.name)):
+        told = await kube.get(kinds.CONFIG_MAP, registry.namespace, names.in_use(registry.name))
+        seen = seen.with_written(told) if told else seen
     claim = seen.get(kinds.CLAIM, registry.claim_name)
     if claim is None or (claim.get("status") or {}).get("phase") != "Bound" or is_to_grow(registry, claim):
         classes = await kube.list(kinds.STORAGE_CLASS)
