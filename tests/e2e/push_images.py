@@ -46,11 +46,10 @@ class Pusher:
 
     def __init__(self, session: aiohttp.ClientSession, host: str, repository: str, scheme: str) -> None:
         self._session = session
-        self._host = host
         self._repository = f"{scheme}://{host}/v2/{repository}"
 
     async def push(self, number: int) -> None:
-        files = layer(f"{self._host} {number}".encode())
+        files = layer(f"{self._repository} {number}".encode())
         created = (FIRST + timedelta(minutes=number)).isoformat()
         system = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux", "created": created}
         config = json.dumps({**system, "rootfs": {"type": "layers", "diff_ids": [digest(files)]}}).encode()

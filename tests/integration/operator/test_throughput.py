@@ -15,7 +15,7 @@ async def test_a_service_is_compared_with_a_bare_process(cluster: Cluster, tmp_p
     secret = content(await cluster.get(kinds.SECRET, names.certificate_secret("team")))
     cert, key, ca = (secret[name].decode() for name in ("tls.crt", "tls.key", "ca.crt"))
     where = throughput.Configuration(registry.status.cluster_ips[0], names.PORT, cert, key, ca, str(tmp_path / "bare"))
-    figures = await throughput.figures(where, megabytes=(1, 2), rounds=1)
+    figures = await throughput.figures(where, {1: 1, 2: 1})
     assert [figure.name.partition(" through")[0] for figure in figures] == [
         *("push of 1 MB", "pull of 1 MB"),
         *("push of 2 MB", "pull of 2 MB"),
