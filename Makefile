@@ -76,9 +76,9 @@ soak: venv ## The long campaigns: rollouts under 2,000 pulls; renewals, CA rotat
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/test_durability.py
 
 .PHONY: bench
-bench: venv ## The figures of the README, on the cluster of make cluster (about an hour): [PART=agent|memory needs none]
+bench: venv ## The figures of the README, on the cluster of make cluster (about an hour): [PART=agent|memory|report needs none]
 	$(BIN)/python -m tests.cluster parts
-ifeq ($(filter agent% memory,$(PART)),)
+ifeq ($(filter agent% memory report,$(PART)),)
 	$(BIN)/python -m tests.cluster up
 endif
 	PYTHONPATH=operator $(BIN)/python -m tests.bench $(PART)

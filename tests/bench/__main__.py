@@ -3,8 +3,8 @@
     python -m tests.bench [--idle SECONDS] [--runs N] [PART ...]
 
 A part is one of `cluster` (or of it `latency`, `standing`, `collection`, `throughput`), `agent` (or of it
-`agent-standing`, `agent-crowd`, `agent-pulls`) and `memory`, a registry's; without any, all are taken. Ends with status
-1 when a bar is missed.
+`agent-standing`, `agent-crowd`, `agent-pulls`), `memory`, a registry's, and `report`, of retention; without any, all
+are taken. Ends with status 1 when a bar is missed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.bench import collection, latency, standing
 from tests.bench.agent import crowd, pulls
 from tests.bench.agent import standing as agent_standing
 from tests.bench.measure import Figure
-from tests.bench.registry import memory, on_cluster
+from tests.bench.registry import memory, on_cluster, report
 from tests.cluster import versions
 from tests.cluster.kind import Cluster
 from tests.kubectl import Kubectl
@@ -39,6 +39,7 @@ ALONE: dict[str, Alone] = {
     "agent-crowd": lambda _: crowd.figures(),
     "agent-pulls": lambda _: pulls.figures(),
     "memory": lambda _: memory.figures(),
+    "report": lambda _: report.figures(),
 }
 """Those that need no cluster."""
 GROUPS = {"cluster": OF_CLUSTER.keys(), "agent": {part for part in ALONE if part.startswith("agent-")}}

@@ -1,6 +1,6 @@
 """The space of deleted images comes back, on a real cluster, while every node goes on pulling."""
 
-from private_registry.api import names
+from tests import readme
 from tests.e2e import nodes
 from tests.e2e.place import Place
 from tests.live_registry import LiveRegistry
@@ -33,15 +33,17 @@ def test_what_was_deleted_is_given_back(place: Place) -> None:
     # What was pushed within the hour stays, because its manifest may be on its way.
     place.cluster.exec_on_node(node, "find", path, "-type", "f", "-exec", "touch", "-d", "-2hours", "{}", "+")
 
-    registry.kubectl("annotate", "privateregistry", registry.name, registry.at, f"{names.COLLECT_DRY_RUN}=1")
-    eventually(lambda: run_of(registry).get("askedDryRun") == "1", within=120, every=1, what="the dry run is over")
+    for command in readme.day_two("know before how much that is"):
+        readme.run(place.kubectl, command, place.namespace)
+    eventually(lambda: run_of(registry).get("askedDryRun"), within=120, every=1, what="the dry run is over")
     told, before = run_of(registry), used(place, node, path)
     assert (told["result"], told["blobs"]) == ("Succeeded", 27), told
 
     with nodes.pulling(place.cluster, images[:10]) as pulls:
-        registry.kubectl("annotate", "privateregistry", registry.name, registry.at, f"{names.COLLECT}=1")
+        for command in readme.day_two("free the space of a deleted image"):
+            readme.run(place.kubectl, command, place.namespace)
         eventually(lambda: "ReadOnly" in registry.conditions(), within=60, every=0.5, what="it is read-only")
-        eventually(lambda: run_of(registry).get("asked") == "1", within=180, every=1, what="the collection is over")
+        eventually(lambda: run_of(registry).get("asked"), within=180, every=1, what="the collection is over")
         registry.wait_ready(nodes=len(place.cluster.nodes))
         eventually(lambda: "ReadOnly" not in registry.conditions(), within=60, every=1, what="it takes pushes again")
         pulls.wait_for(10, within=60)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+import private_registry
 from private_registry.api.retention import Mode, Rule
 from private_registry.data.images import Reference
 from private_registry.data.in_use import InUse
@@ -18,6 +20,7 @@ from private_registry.jobs import sweep
 from tests.cluster.processes.process import free_port
 from tests.integration.pushing import KIND, MANIFEST, push_blob
 
+SOURCES = Path(private_registry.__file__).parents[1]
 INDEX = f"{KIND}.index.v1+json"
 LAST_ONE = Rule(repositories="*", keep_last=1)
 
@@ -83,6 +86,15 @@ class Sweeping:
         aside = self.directory / "aside"
         aside.write_text(orders.text())
         aside.rename(self.directory / FILE)
+
+    def command(self, *more: str) -> list[str]:
+        """As the Job starts it."""
+        return [
+            *("env", f"PYTHONPATH={SOURCES}", sys.executable, "-m", "private_registry"),
+            *("sweep", f"--registry={self.settings.registry.url}"),
+            *(f"--directory={self.directory}", f"--result={self.result_file}"),
+            *("--host=127.0.0.1", f"--port={self.settings.port}", "--patience=0", *more),
+        ]
 
     async def run(self) -> Result:
         """Sweep; the result as the kubelet finds it."""

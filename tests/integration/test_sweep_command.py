@@ -1,45 +1,17 @@
 """The sweep as its Job starts it: `private-registry sweep`, over TLS, with a credential, and with ten thousand tags."""
 
 import asyncio
-import json
 import subprocess
-import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import private_registry
-from private_registry.api.retention import Rule
 from private_registry.data.orders import parse_result
+from tests.bench.registry import report
 from tests.certificates import a_certificate
-from tests.integration.layout import in_memory, write_images
+from tests.integration.layout import write_images
 from tests.integration.registry_pod import RegistryPod
 from tests.integration.sweeping import Sweeping, days_ago
 from tests.integration.test_distribution_credentials import hashed
 from tests.registries import a_registry
-
-TAGS, IMAGES = 10_000, 500
-MEMORY = 150
-"""MiB that a sweep of so many tags may take."""
-
-# What a command takes is known once it has ended, to whoever waited for it.
-SOURCES = Path(private_registry.__file__).parents[1]
-_MEASURED = """
-import json, os, resource, subprocess, sys
-ended = subprocess.run(sys.argv[2:]).returncode
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-open(sys.argv[1], "w").write(json.dumps([used.ru_maxrss / 1024, used.ru_utime + used.ru_stime]))
-sys.exit(ended)
-"""
-
-
-def command(sweeping: Sweeping, *more: str) -> list[str]:
-    settings = sweeping.settings
-    return [
-        *("env", f"PYTHONPATH={SOURCES}", sys.executable, "-m", "private_registry"),
-        *("sweep", f"--registry={settings.registry.url}"),
-        *(f"--directory={sweeping.directory}", f"--result={sweeping.result_file}"),
-        *("--host=127.0.0.1", f"--port={settings.port}", "--patience=0", *more),
-    ]
 
 
 async def test_it_reads_where_anyone_may_and_deletes_with_a_credential(tmp_path: Path) -> None:
@@ -51,7 +23,7 @@ async def test_it_reads_where_anyone_may_and_deletes_with_a_credential(tmp_path:
             (sweeping.directory / name).write_text(content)
         write_images(pod.volume, "app", {f"v{day}": (0, days_ago(10 - day)) for day in range(1, 4)}, owner=65532)
         sweeping.order("Enforce", minutes=-60)
-        argv = command(sweeping, f"--pull-port={pod.pulls.port}")
+        argv = sweeping.command(f"--pull-port={pod.pulls.port}")
         done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done
         assert await pod.pulls.tags("app") == ["v3"]
@@ -68,30 +40,13 @@ def test_a_sweep_that_fails_exits_so(tmp_path: Path) -> None:
     """The Job counts as failed then, too."""
     with RegistryPod(a_registry({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}), tmp_path / "pod") as pod:
         sweeping = Sweeping(pod.http, tmp_path / "sweep")
-        assert subprocess.run(command(sweeping), capture_output=True, timeout=60, check=False).returncode == 1
+        assert subprocess.run(sweeping.command(), capture_output=True, timeout=60, check=False).returncode == 1
 
 
 def test_ten_thousand_tags_are_little_work(tmp_path: Path) -> None:
     """All of them are in the list, in an order of pages that the registry gives, in bounded memory."""
-    registry = a_registry({"tls": {"mode": "Disabled"}, "auth": {"mode": "None"}})
-    with in_memory(tmp_path / "disk") as disk, RegistryPod(registry, disk / "pod") as pod:
-        now = datetime.now(UTC)
-        ages = {number: now - timedelta(hours=1 + number) for number in range(IMAGES)}
-        images = {f"build-{number:05}": (number % IMAGES, ages[number % IMAGES]) for number in range(TAGS)}
-        write_images(pod.volume, "team/app", images, owner=65532)
-        sweeping = Sweeping(pod.http, tmp_path / "sweep")
-        sweeping.order("Report", [Rule(repositories="team/*", keep_last=100)], ["team/app:build-00407"])
-        figures = tmp_path / "figures"
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURED, str(figures), *command(sweeping)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        )
-    memory, _ = json.loads(figures.read_text())
-    lines = done.stdout.splitlines()
+    done = report.report(tmp_path)
     # The twenty tags of the five youngest images, and those of the image that one of them is used of.
-    assert lines[1] == f"120 tags stay, {TAGS - 120} would go, 0 are gone"
-    assert len([line for line in lines if line.startswith("team/app:")]) == TAGS
-    assert memory <= MEMORY
+    assert done.lines[1] == f"120 tags stay, {report.TAGS - 120} would go, 0 are gone"
+    assert len([line for line in done.lines if line.startswith("team/app:")]) == report.TAGS
+    assert done.memory <= report.MEMORY

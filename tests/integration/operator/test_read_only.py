@@ -1,20 +1,25 @@
 """A registry that takes no writes for now: pulls go on, and nobody who pulls notices the way there and back."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
 from private_registry.api.conditions import Type
+from tests import readme
 from tests.integration.operator.load import Load
 from tests.integration.operator.parts.cluster import Cluster
+from tests.kubectl import Kubectl
 
 ASKED: dict[str, object] = {"storage": {"readOnly": True}}
 
 
-async def test_pushes_are_refused_as_long_as_it_is_asked_for(cluster: Cluster) -> None:
+async def test_pushes_are_refused_as_long_as_it_is_asked_for(cluster: Cluster, kubectl: Kubectl) -> None:
     """The condition says why, Ready stays as it is, every write gets its 405, and afterwards all is as before."""
     before = await cluster.ready()
     async with Load(cluster, pushes=False) as load:
-        await cluster.change(ASKED)
+        (command,) = readme.day_two("refuse pushes for a while")
+        await asyncio.to_thread(readme.run, kubectl, command, cluster.namespace)
         assert await cluster.until_condition(Type.READ_ONLY, "True", "Requested") == "spec.storage.readOnly is true"
         await cluster.until_ready()
         with pytest.raises(aiohttp.ClientResponseError, match="405"):

@@ -1,5 +1,6 @@
 """How full a registry's volume is, and what becomes of one that fills up, that grows, and that is kept."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from private_registry.api.conditions import Type
 from private_registry.api.quantity import parse_quantity
 from private_registry.kube import kinds
+from tests import readme
 from tests.integration.operator.load import Load
 from tests.integration.operator.parts.cluster import Cluster
 from tests.integration.operator.parts.volumes import GROWING, SMALL
+from tests.kubectl import Kubectl
 from tests.trees import tree
 
 MIB = 2**20
@@ -86,19 +89,20 @@ async def test_before_a_disk_is_full(cluster: Cluster) -> None:
     assert not [reason for reason in await cluster.events() if reason.startswith("Not")]
 
 
-async def test_room_by_growth(cluster: Cluster) -> None:
+async def test_room_by_growth(cluster: Cluster, kubectl: Kubectl) -> None:
     """A larger size is all that it takes: one sees how far the claim is, and once it is there pushes are taken."""
     await cluster.ready(ON_SMALL)
     fill(await volume_of(cluster), 55)
     await cluster.until_condition(Type.READ_ONLY, "True", "DiskFull")
     cluster.provisioner.hold_resizing(held=True)
-    await cluster.change({"storage": {"size": "256Mi"}})
+    (command,) = readme.day_two("the disk is filling")
+    await asyncio.to_thread(readme.run, kubectl, command, cluster.namespace)
     message = await cluster.until_condition(Type.RECONCILING, "True", "Progressing")
-    assert message == "waiting for the claim team-data to grow from 64Mi to 256Mi"
+    assert message == "waiting for the claim team-data to grow from 64Mi to 40Gi"
     cluster.provisioner.hold_resizing(held=False)
     await cluster.until_event("Writable")
     registry = await cluster.until_ready()
-    assert (registry.status.size, registry.status.storage.total) == ("256Mi", "256Mi")
+    assert (registry.status.size, registry.status.storage.total) == ("40Gi", "40Gi")
 
 
 async def test_room_by_deletion(cluster: Cluster) -> None:
