@@ -16,6 +16,7 @@ from private_registry.kube import kinds
 from tests.integration.operator.load import Load
 from tests.integration.operator.parts.cluster import Cluster
 from tests.integration.pushing import client, push_blob, push_manifest
+from tests.integration.sweeping import push_image
 
 COLLECTIONS = 20 if os.environ.get("SOAK") else 1
 SPEC = {"garbageCollection": {"deleteUntagged": True}, "tls": {"mode": "Disabled"}, "auth": {"mode": "None"}}
@@ -28,7 +29,8 @@ LONG = 120.0
 @pytest.fixture
 def waits() -> Mapping[str, float]:
     """What was pushed a moment ago is garbage at once, and the operator sees soon what no watch tells."""
-    return {"registry.jobs.GRACE": 0.0, "controller.registries.loop.BUSY": 0.5, "controller.engine.RESYNC": 2.0}
+    soon = {"controller.data.retention.LOOK": 0.2, "controller.data.retention.RENEW": 1.0}
+    return {**soon, "registry.jobs.GRACE": 0.0, "controller.registries.loop.BUSY": 0.5, "controller.engine.RESYNC": 2.0}
 
 
 async def ask(cluster: Cluster, value: str, annotation: str = names.COLLECT) -> None:
@@ -156,6 +158,30 @@ async def test_what_a_pod_uses_by_its_digest_stays(cluster: Cluster) -> None:
     assert await http.manifest_digest("app", used) == used
     assert not await http.manifest_digest("app", unused)
     assert await cluster.kube.get(kinds.CONFIG_MAP, cluster.namespace, names.in_use("team")) is None
+
+
+async def test_a_sweep_is_waited_for(cluster: Cluster) -> None:
+    """What retention deletes at this time is not refused in the middle of it: both do all that they were asked for."""
+    rules = [{"repositories": "*", "keepLast": 1}]
+    await cluster.ready({**SPEC, "retention": {"mode": "Enforce", "rules": rules}})
+    http = await cluster.http()
+    async with client(http) as session:
+        for days in (2, 1):
+            await push_image(session, "app", f"v{days}", days=days)
+    cluster.kubelet.hold_jobs(True)
+    await ask(cluster, "sweep", names.SWEEP)
+
+    async def begun() -> bool:
+        return await cluster.kube.get(kinds.JOB, cluster.namespace, names.sweep("team")) is not None
+
+    await cluster.until(begun, within=LONG, what="the sweep has begun")
+    await ask(cluster, "now")
+    cluster.kubelet.hold_jobs(False)
+    assert (await until_over(cluster, "now")).manifests == 1
+    sweep, collection = [await cluster.get(kinds.JOB, name("team")) for name in (names.sweep, names.collection_job)]
+    assert sweep["status"]["completionTime"] <= collection["metadata"]["creationTimestamp"]
+    assert (await cluster.registry()).status.retention.deleted == 1
+    assert await http.tags("app") == ["v1"]
 
 
 async def test_it_waits_for_everyone_who_writes(cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ from private_registry.data.images import Reference
 from private_registry.data.in_use import InUse
 from private_registry.kube.writes import Apply, Create, Delete, Merge
 from private_registry.registry.jobs import collection_job, in_use_config_map
+from private_registry.registry.sweep import sweep_job
 from tests.unit.controller.builders import NOW, a_claim, a_deployment, a_pod, a_registry, at
 
 Object = dict[str, Any]
@@ -116,6 +117,13 @@ class TestBeginning:
         observed = seen()
         observed.objects["Deployment", "team"]["status"]["updatedReplicas"] = 0
         assert run(asking(), observed).writes == ()
+
+    def test_a_sweep_is_waited_for(self) -> None:
+        """It deletes tags, which a registry that takes no writes would refuse."""
+        sweep = sweep_job(a_registry(), image=IMAGE, url="http://10.96.0.9:5000", server_name="", has_ca=False)
+        waiting = run(asking(), seen().with_written(sweep))
+        assert (waiting.writes, waiting.next_look) == ((), 2)
+        assert run(asking(), seen().with_written(sweep | {"status": conditions("Complete")})).writes
 
     def test_a_dry_run_waits_for_nobody(self) -> None:
         """It changes nothing, where the registry's pod is, with a volume that it could not write to."""

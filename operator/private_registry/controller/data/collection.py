@@ -14,6 +14,7 @@ from private_registry.api import names
 from private_registry.api.collection import GarbageCollectionStatus
 from private_registry.api.conditions import Reason
 from private_registry.api.registry import PrivateRegistry
+from private_registry.controller.data import sweeps
 from private_registry.controller.health import rollout
 from private_registry.controller.health.problem import Problem
 from private_registry.controller.registries.drift import is_ours, stamped
@@ -33,6 +34,8 @@ QUIESCE = 600.0
 """Seconds that the rollout to pods that take no writes may take, before the run is given up."""
 MARGIN = 60.0
 """Seconds beyond its own deadline after which a run counts as ended whatever its Job says."""
+SWEEP = 2.0
+"""Seconds until a sweep is looked at again that a run waits for: nothing tells of Jobs."""
 LATE = 3600.0
 """Seconds after which a run that the schedule asked for is left out: who chose the night does not want it at noon."""
 _LONGEST = 64
@@ -116,7 +119,7 @@ def _scheduled(registry: PrivateRegistry, status: GarbageCollectionStatus, now: 
 
 
 def _begun(registry: PrivateRegistry, seen: Observed, status: GarbageCollectionStatus, due: _Due, image: str) -> Run:
-    """The Job, as soon as the registry is as it is asked for: a rollout under way is waited for."""
+    """The Job, as soon as the registry is as it is asked for: a rollout under way is waited for, and a sweep."""
     refused = ""
     if not image:
         refused = "the operator does not know its own image: give it --image"
@@ -131,8 +134,16 @@ def _begun(registry: PrivateRegistry, seen: Observed, status: GarbageCollectionS
     nodes = _nodes(seen)
     if deployment is None or not rollout.is_complete(deployment) or not nodes:
         return Run(status)
+    if _is_swept(registry, seen):
+        return Run(status, next_look=SWEEP)
     job = collection_job(registry, image=image, asked=due.asked, dry_run=due.dry_run, node=_only(nodes))
     return Run(status, (Create(job),))
+
+
+def _is_swept(registry: PrivateRegistry, seen: Observed) -> bool:
+    """Whether retention deletes at this time, which a registry that takes no writes would refuse."""
+    sweep = seen.get(kinds.JOB, names.sweep(registry.name))
+    return sweep is not None and is_ours(sweep, registry.uid) and not sweeps.has_ended(sweep)
 
 
 def _under_way(registry: PrivateRegistry, seen: Observed, job: Object, now: datetime) -> Run:

@@ -72,6 +72,8 @@ async def observe(kube: Kube, registry: PrivateRegistry, agents_namespace: str) 
     ]
     if brought := registry.spec.tls.secret_name:
         wanted.append((kinds.SECRET, namespace, brought))
+    if registry.spec.retention:
+        wanted.append((kinds.JOB, namespace, names.sweep(name)))
     if registry.has_pull_user or registry.status.pull_secret_name:
         wanted.append((kinds.SECRET, namespace, names.pull_secret(name)))
     if registry.authenticates or registry.status.credentials_secret_name:
