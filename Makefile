@@ -72,7 +72,7 @@ soak: venv ## The long campaigns: rollouts under 2,000 pulls; renewals, CA rotat
 	$(BIN)/python -m tests.cluster up
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_pulls.py
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_rotation.py -k "two_thirds or ca_is_replaced"
-	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_collection.py -k in_use
+	SOAK=1 $(BIN)/python -m pytest -s tests/integration/operator/test_collection.py -k "in_use or killed"
 	SOAK=1 $(BIN)/python -m pytest -s tests/integration/test_durability.py
 
 .PHONY: bench
