@@ -34,6 +34,8 @@ async def figures(kube: Kube, cluster: Cluster, idle: float) -> list[Figure]:
         # One after the other: what is counted is what one registry costs.
         ready = partial(_is_ready, name, nodes)
         await until(kube, kinds.PRIVATE_REGISTRY, NAMESPACE, ready, within=180)
+    # How full its volume is, is told with the rest, or a little later.
+    await until(kube, kinds.PRIVATE_REGISTRY, NAMESPACE, _are_measured, within=120)
     made = list(_mutations(cluster, began))
     resting = cluster.audit_size()
     # The figure itself: in so many seconds nothing may happen.
@@ -56,6 +58,10 @@ async def figures(kube: Kube, cluster: Cluster, idle: float) -> list[Figure]:
         Figure(f"memory with {REGISTRIES} registries: operator", memory["operator"], 110, "MiB", "resident"),
         Figure(f"memory with {REGISTRIES} registries: agent", memory["agent"], 64, "MiB", "resident, the largest"),
     ]  # fmt: skip
+
+
+def _are_measured(seen: dict[str, Object]) -> bool:
+    return all(((each.get("status") or {}).get("storage") or {}).get("total") for each in seen.values())
 
 
 def _is_ready(name: str, nodes: int, seen: dict[str, Object]) -> bool:

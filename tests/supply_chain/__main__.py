@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def _audit(_arguments: argparse.Namespace) -> int:
-    return audit.audit(audit.pip_audit)
+    return audit.audit(audit.ask)
 
 
 def _scan(_arguments: argparse.Namespace) -> int:

@@ -3,19 +3,30 @@
 Where packages come from a mirror, pip-audit's own service often is not there: it answers 404 for each package, and
 pip-audit then says "No known vulnerabilities found" and exits with 0. So its report is read package by package, and
 only what a service has answered for counts as asked.
+
+A mirror without the pages of single versions may have those of projects. They tell of the newest version: where that is
+the one that is pinned, it has been asked about.
 """
 
 import json
+import re
 import subprocess
 import tempfile
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.supply_chain.tools import AUDIT, ROOT, RUNTIME, environment
 
-SERVICES = ("pypi", "osv")
-"""The one that knows the packages by their publisher first. The second is asked only where the first is not there."""
+SERVICES = ("pypi", "osv", "newest")
+"""The one that knows the packages by their publisher first. Each is asked only where those before are not there."""
+
+PROJECTS = "https://pypi.org/pypi"
+"""Where pip-audit asks, too."""
+
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 LONGEST_SECONDS = 300
 """A network that swallows every question must not hold up a whole test run."""
@@ -57,6 +68,10 @@ def audit(ask: Service, lock: Path = ROOT / RUNTIME) -> int:
     return NOT_ASKED
 
 
+def ask(service: str, lock: Path) -> Answer:
+    return newest(lock) if service == "newest" else pip_audit(service, lock)
+
+
 def pip_audit(service: str, lock: Path) -> Answer:
     """Have pip-audit ask `service` about the packages of a lock file. Raises CommandError when it is not to be had."""
     program = environment(AUDIT) / "bin/pip-audit"
@@ -90,4 +105,37 @@ def read(report: str) -> Answer:
             for found in each.get("vulns", ())
         ),
         unasked=tuple(each["skip_reason"] for each in packages if "skip_reason" in each),
+    )
+
+
+def newest(lock: Path, projects: str = PROJECTS) -> Answer:
+    """What the page of each project says of its newest version, where a lock file has that one."""
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(lambda pinned: _of_project(projects, *pinned), _PINNED.findall(lock.read_text()))
+        return _together(answers)
+
+
+def _of_project(projects: str, name: str, version: str) -> Answer:
+    try:
+        with urllib.request.urlopen(f"{projects}/{name}/json", timeout=20) as answer:
+            page = json.load(answer)
+        if page["info"]["version"] != version:
+            told = f"{name} {version} is pinned, and its project tells of {page['info']['version']}: run `make lock`"
+            return Answer(0, (), (told,))
+        known = [
+            f"{name} {version}: {found['id']}, fixed in {' or '.join(found['fixed_in']) or 'none'}"
+            for found in page["vulnerabilities"]
+            if not found.get("withdrawn")
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Answer(0, (), (f"{name}: {error!r}",))
+    return Answer(1, tuple(known), ())
+
+
+def _together(answers: Iterable[Answer]) -> Answer:
+    found = tuple(answers)
+    return Answer(
+        sum(each.asked for each in found),
+        tuple(line for each in found for line in each.vulnerable),
+        tuple(line for each in found for line in each.unasked),
     )

@@ -12,7 +12,7 @@ import pytest
 
 from tests import suite
 from tests.cluster.processes.process import free_port
-from tests.supply_chain.audit import CLEAN, NOT_ASKED, VULNERABLE, Answer, audit, pip_audit
+from tests.supply_chain.audit import CLEAN, NOT_ASKED, VULNERABLE, Answer, audit, newest, pip_audit
 
 KNOWN = Answer(2, (), ())
 BAD = Answer(2, ("tomlkit 0.1: CVE-1, fixed in 0.2",), ())
@@ -26,22 +26,24 @@ tomlkit==0.15.2 --hash=sha256:{0}
 
 
 @pytest.mark.parametrize(
-    ("pypi", "osv", "status", "said"),
+    ("pypi", "osv", "newest", "status", "said"),
     [
-        (KNOWN, NOBODY, CLEAN, "pypi knows of no vulnerability in 2 packages"),
-        (NOBODY, KNOWN, CLEAN, "osv knows of no vulnerability in 2 packages"),
-        (HALF, KNOWN, CLEAN, "osv knows of no vulnerability in 2 packages"),
-        (BAD, KNOWN, VULNERABLE, "CVE-1, fixed in 0.2"),
-        (NOBODY, BAD, VULNERABLE, "CVE-1, fixed in 0.2"),
-        (NOBODY, NOBODY, NOT_ASKED, "NOT DONE"),
-        (HALF, NOBODY, NOT_ASKED, "NOT DONE"),
+        (KNOWN, NOBODY, NOBODY, CLEAN, "pypi knows of no vulnerability in 2 packages"),
+        (NOBODY, KNOWN, NOBODY, CLEAN, "osv knows of no vulnerability in 2 packages"),
+        (HALF, KNOWN, NOBODY, CLEAN, "osv knows of no vulnerability in 2 packages"),
+        (HALF, NOBODY, KNOWN, CLEAN, "newest knows of no vulnerability in 2 packages"),
+        (BAD, KNOWN, KNOWN, VULNERABLE, "CVE-1, fixed in 0.2"),
+        (NOBODY, BAD, KNOWN, VULNERABLE, "CVE-1, fixed in 0.2"),
+        (NOBODY, NOBODY, BAD, VULNERABLE, "CVE-1, fixed in 0.2"),
+        (NOBODY, NOBODY, NOBODY, NOT_ASKED, "NOT DONE"),
+        (HALF, NOBODY, HALF, NOT_ASKED, "NOT DONE"),
     ],
 )
 def test_only_a_service_that_answered_for_every_package_makes_it_clean(
-    pypi: Answer, osv: Answer, status: int, said: str, capsys: pytest.CaptureFixture[str]
+    pypi: Answer, osv: Answer, newest: Answer, status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One vulnerability is enough to fail, and silence is not enough to pass."""
-    answers = {"pypi": pypi, "osv": osv}
+    answers = {"pypi": pypi, "osv": osv, "newest": newest}
     assert audit(lambda service, _lock: answers[service]) == status
     out = capsys.readouterr().out
     assert said in out
@@ -93,6 +95,30 @@ def test_a_service_that_is_not_there_was_not_asked(lock: Path, monkeypatch: pyte
     assert "Connection" in answer.unasked[0]
 
 
+def test_a_project_tells_of_its_newest_version(lock: Path) -> None:
+    """What is known of that one counts for who has it, but for what was withdrawn; of another one nothing is known."""
+    withdrawn = {"id": "CVE-0", "fixed_in": [], "withdrawn": "2026-01-01T00:00:00Z"}
+    known = {"id": "CVE-1", "fixed_in": ["0.16"], "withdrawn": None}
+    pages = {
+        "click": {"info": {"version": "8.5.1"}, "vulnerabilities": [withdrawn]},
+        "tomlkit": {"info": {"version": "0.15.2"}, "vulnerabilities": [known]},
+    }
+    with service(lambda package: (200, pages[package])) as url:
+        assert newest(lock, url) == Answer(2, ("tomlkit 0.15.2: CVE-1, fixed in 0.16",), ())
+        pages["tomlkit"]["info"] = {"version": "0.16"}
+        answer = newest(lock, url)
+    assert (answer.asked, answer.vulnerable) == (1, ())
+    assert answer.unasked == ("tomlkit 0.15.2 is pinned, and its project tells of 0.16: run `make lock`",)
+
+
+@pytest.mark.parametrize("answer", [(404, {}), (200, {}), (200, [])])
+def test_a_project_that_has_no_page_was_not_asked(lock: Path, answer: tuple[int, Any]) -> None:
+    """Nor one of which a mirror makes something up."""
+    with service(lambda _package: answer) as url:
+        found = newest(lock, url)
+    assert (found.asked, len(found.unasked)) == (0, 2)
+
+
 @pytest.mark.parametrize(("status", "counted", "undecided"), [(0, 0, False), (1, 1, False), (NOT_ASKED, 0, True)])
 def test_a_suite_that_could_not_ask_goes_on_and_says_so(status: int, counted: int, undecided: bool) -> None:
     """`make test` passes where no service can be reached, and does not count the audit among what it has proven."""
@@ -103,12 +129,18 @@ def test_a_suite_that_could_not_ask_goes_on_and_says_so(status: int, counted: in
 
 @contextmanager
 def service(knows: Callable[[str], tuple[int, Any]]) -> Iterator[str]:
-    """A service of OSV's interface on this machine; `knows` is given the name of a package."""
+    """A service of OSV's and of PyPI's interface on this machine; `knows` is given the name of a package."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = knows(question["package"]["name"])
+            self._answer(question["package"]["name"])
+
+        def do_GET(self) -> None:
+            self._answer(self.path.split("/")[-2])
+
+        def _answer(self, package: str) -> None:
+            status, answer = knows(package)
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from private_registry.api import names
 from private_registry.controller.data import volumes
-from private_registry.controller.data.volumes import EVERY, Volumes
+from private_registry.controller.data.volumes import EVERY, STARTS, Volumes
 from private_registry.data.space import Space
 from tests.cluster.processes.process import free_port
 from tests.unit.controller.builders import a_pod, a_registry
@@ -118,9 +118,15 @@ async def test_nobody_to_ask(reporter: Reporter, pods: list[Object]) -> None:
 
 
 async def test_where_nobody_listens(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pod whose container has just started."""
+    """A pod whose container has just started is asked again soon: its first answer is no reason for one more write."""
+    clock, port = Clock(), names.SPACE_PORT
+    known, registry = Volumes(clock), a_registry()
     monkeypatch.setattr(names, "SPACE_PORT", free_port())
-    assert await Volumes(Clock()).ask(a_registry(), [a_telling_pod()]) is None
+    assert await known.ask(registry, [a_telling_pod()]) is None
+    monkeypatch.setattr(names, "SPACE_PORT", port)
+    clock.now += STARTS
+    assert await known.ask(registry, [a_telling_pod()]) == SPACE
+    assert reporter.asked == 1
 
 
 @pytest.mark.parametrize(("free", "wait"), [(90 * GIB, math.inf), (10 * GIB, EVERY)])

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 EVERY = 30.0
 """Seconds between two questions about one volume."""
+STARTS = 1.0
+"""Seconds until a container in which nobody listens yet is asked again, by whoever looks: it starts with the registry,
+and what it says is told together with that.
+"""
 DEADLINE = 2.0
 """Seconds, for an answer."""
 LIMIT = 4096
@@ -36,17 +40,17 @@ class Volumes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._answers: dict[str, tuple[float, Space | None]] = {}
-        """By key of a registry: when it was asked, and what came."""
+        """By key of a registry: until when it is not asked again, and what came."""
 
     async def ask(self, registry: PrivateRegistry, pods: Iterable[dict[str, Any]]) -> Space | None:
         """How full its volume is; None where nobody says."""
         before = self._answers.get(registry.key)
-        if before and self._clock() < before[0] + EVERY:
+        if before and self._clock() < before[0]:
             return before[1]
-        address = _address(pods)
-        space = await _ask(address) if address else None
-        if address:
-            self._answers[registry.key] = (self._clock(), space)
+        if not (address := _address(pods)):
+            return None
+        space, good_for = await _ask(address)
+        self._answers[registry.key] = (self._clock() + good_for, space)
         if space:
             metrics.say_space(registry.key, space.total, space.free)
         return space
@@ -71,7 +75,8 @@ def _address(pods: Iterable[dict[str, Any]]) -> str:
     return ""
 
 
-async def _ask(address: str) -> Space | None:
+async def _ask(address: str) -> tuple[Space | None, float]:
+    """The answer, and for how many seconds it is good."""
     url = URL.build(scheme="http", host=address, port=names.SPACE_PORT, path="/")
     try:
         async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as session:
@@ -83,7 +88,7 @@ async def _ask(address: str) -> Space | None:
                         raise AnswerInvalidError(f"more than {LIMIT} bytes")
                 if response.status != 200:
                     raise AnswerInvalidError(f"status {response.status}")
-            return parse(answer)
+            return parse(answer), EVERY
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         logger.info("nobody says how full the volume is", extra={"url": str(url), "error": str(error) or "no answer"})
-        return None
+        return None, STARTS if isinstance(error, aiohttp.ClientConnectorError) else EVERY
