@@ -149,6 +149,12 @@ async def test_a_new_registry_costs_two_writes(world: World, control_plane: Cont
         _, offset = control_plane.audit()
         await world.publish(team)
         await world.until_trusted(team)
+
+        async def noted() -> bool:
+            """A request is in the log once it is answered, which is after others have seen what it changed."""
+            return len(writes_to(world.name, control_plane.audit(offset)[0])) >= 2
+
+        await aeventually(noted, within=20, what="both are in the audit log")
         events, _ = control_plane.audit(offset)
     assert [each["verb"] for each in writes_to(world.name, events)] == ["patch"] * 2
 
