@@ -122,7 +122,7 @@ async def test_steady_is_silent(world: World, control_plane: ControlPlane) -> No
         for each in served:
             await world.until_trusted(each)
     before = tree(world.node.certs_d)
-    _, offset = control_plane.audit()
+    offset = control_plane.audit_end()
     with world.agent("--proof-interval=1") as agent:
         asked = [each.probes for each in served]
 
@@ -146,7 +146,7 @@ async def test_a_new_registry_costs_two_writes(world: World, control_plane: Cont
             return str((await world.status()).get("runtime") or "")
 
         await aeventually(runtime, within=20, what="the agent has told its runtime")
-        _, offset = control_plane.audit()
+        offset = control_plane.audit_end()
         await world.publish(team)
         await world.until_trusted(team)
 

@@ -1,6 +1,7 @@
 """A real Kubernetes control plane without nodes: etcd, kube-apiserver and kube-controller-manager on loopback."""
 
 import json
+import os
 import ssl
 import urllib.error
 import urllib.request
@@ -158,6 +159,13 @@ class ControlPlane:
             log.seek(offset)
             lines, newline, _half = log.read().rpartition(b"\n")
         return [json.loads(line) for line in lines.splitlines()], offset + len(lines) + len(newline)
+
+    def audit_end(self) -> int:
+        """The offset from which on requests are new; nothing of a log that may be long is read for it."""
+        with self.audit_log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(size - (tail := min(size, 2**20)))
+            return size - len(log.read(tail).rpartition(b"\n")[2])
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """Go through the whole audit log of a control plane that has ended, which may be long."""

@@ -120,6 +120,7 @@ async def test_nodes_that_are_not_asked_for(cluster: Cluster) -> None:
 async def test_a_new_node_is_given_time(cluster: Cluster) -> None:
     """A node that has just joined makes no ready registry unready; one that has had its time counts."""
     await cluster.ready()
+    await cluster.until_measured()
     cluster.agents.silent.add("node-c")
     await cluster.kube.create(a_node("node-c"))
     try:

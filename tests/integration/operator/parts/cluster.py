@@ -257,7 +257,7 @@ class Cluster:
     @asynccontextmanager
     async def requests(self) -> AsyncIterator[list[tuple[str, str]]]:
         """Everybody's mutating requests within the block, each with its user."""
-        _, begin = self.control_plane.audit()
+        begin = self.control_plane.audit_end()
         made: list[tuple[str, str]] = []
         yield made
         requests, _ = self.control_plane.audit(begin)

@@ -50,9 +50,7 @@ class Proxy:
                 await tick.wait()
         finally:
             for server in self._servers.values():
-                server.close()
-            for _ in range(5):  # one that was accepted a moment ago is given to us within some turns of the loop
-                await asyncio.sleep(0)
+                await _close(server)
             for connection in list(self._connections):
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
@@ -77,7 +75,7 @@ class Proxy:
     async def _listen(self, routes: dict[Address, Address]) -> None:
         self._targets = routes
         for address in self._servers.keys() - routes.keys():
-            self._servers.pop(address).close()
+            await _close(self._servers.pop(address))
         for address in routes.keys() - self._servers.keys():
             self._servers[address] = await asyncio.start_server(self._accept(address), sock=_bound(address))
 
@@ -136,6 +134,15 @@ class Proxy:
             yield arrived
         finally:
             arrived()
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Stop to accept before: asyncio (3.11) loses a connection that is on its way to us when its server closes."""
+    for each in server.sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    server.close()
 
 
 def _bound(address: Address) -> socket.socket:
