@@ -9,8 +9,10 @@ the one that is pinned, it has been asked about.
 """
 
 import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -18,14 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from yarl import URL
+
 from tests.supply_chain.tools import AUDIT, ROOT, RUNTIME, environment
 
 SERVICES = ("pypi", "osv", "newest")
 """The one that knows the packages by their publisher first. Each is asked only where those before are not there."""
 
-PROJECTS = "https://pypi.org/pypi"
-"""Where pip-audit asks, too."""
-
+_INDEX = re.compile(r"Base URL of the Python Package Index \(default (\S+?)/?\)")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 LONGEST_SECONDS = 300
@@ -69,7 +71,7 @@ def audit(ask: Service, lock: Path = ROOT / RUNTIME) -> int:
 
 
 def ask(service: str, lock: Path) -> Answer:
-    return newest(lock) if service == "newest" else pip_audit(service, lock)
+    return newest(lock, projects()) if service == "newest" else pip_audit(service, lock)
 
 
 def pip_audit(service: str, lock: Path) -> Answer:
@@ -108,16 +110,29 @@ def read(report: str) -> Answer:
     )
 
 
-def newest(lock: Path, projects: str = PROJECTS) -> Answer:
+def projects() -> str:
+    """Where the pages of projects are, beside the index that pip takes packages from on this machine.
+
+    A user name in it is left out, with a password that pip does not show either.
+    """
+    pip = [sys.executable, "-m", "pip", "install", "--help"]
+    # pip itself tells only what was configured, but for its help, which has what it goes by.
+    said = subprocess.run(pip, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "1000"}).stdout
+    found = _INDEX.search(said)
+    assert found, "pip does not say where it takes packages from"
+    return str(URL(found[1].removesuffix("/simple")).with_user(None) / "pypi")
+
+
+def newest(lock: Path, pages: str) -> Answer:
     """What the page of each project says of its newest version, where a lock file has that one."""
     with ThreadPoolExecutor(8) as threads:
-        answers = threads.map(lambda pinned: _of_project(projects, *pinned), _PINNED.findall(lock.read_text()))
+        answers = threads.map(lambda pinned: _of_project(pages, *pinned), _PINNED.findall(lock.read_text()))
         return _together(answers)
 
 
-def _of_project(projects: str, name: str, version: str) -> Answer:
+def _of_project(pages: str, name: str, version: str) -> Answer:
     try:
-        with urllib.request.urlopen(f"{projects}/{name}/json", timeout=20) as answer:
+        with urllib.request.urlopen(f"{pages}/{name}/json", timeout=20) as answer:
             page = json.load(answer)
         if page["info"]["version"] != version:
             told = f"{name} {version} is pinned, and its project tells of {page['info']['version']}: run `make lock`"

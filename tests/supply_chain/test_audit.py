@@ -12,7 +12,7 @@ import pytest
 
 from tests import suite
 from tests.cluster.processes.process import free_port
-from tests.supply_chain.audit import CLEAN, NOT_ASKED, VULNERABLE, Answer, audit, newest, pip_audit
+from tests.supply_chain.audit import CLEAN, NOT_ASKED, VULNERABLE, Answer, audit, newest, pip_audit, projects
 
 KNOWN = Answer(2, (), ())
 BAD = Answer(2, ("tomlkit 0.1: CVE-1, fixed in 0.2",), ())
@@ -109,6 +109,13 @@ def test_a_project_tells_of_its_newest_version(lock: Path) -> None:
         answer = newest(lock, url)
     assert (answer.asked, answer.vulnerable) == (1, ())
     assert answer.unasked == ("tomlkit 0.15.2 is pinned, and its project tells of 0.16: run `make lock`",)
+
+
+@pytest.mark.parametrize("index", ["https://mirror.example.com/simple", "https://me:mine@mirror.example.com/simple/"])
+def test_projects_are_beside_the_index_of_this_machine(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever pip was configured with; who asks there is nobody's business."""
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+    assert projects() == "https://mirror.example.com/pypi"
 
 
 @pytest.mark.parametrize("answer", [(404, {}), (200, {}), (200, [])])
