@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 
 from tests.bench.agent.place import Place, place
 from tests.bench.measure import Figure, worst_seconds
+from tests.cluster.processes.control_plane import Moment
 from tests.integration.agent_node import Agent
 
 REGISTRIES = 50
@@ -28,7 +28,7 @@ async def figures(idle: float) -> list[Figure]:
 
 
 async def _at_rest(here: Place, agent: Agent, idle: float) -> list[Figure]:
-    began, used = datetime.now(UTC), _processor_seconds(agent.process.pid)
+    began, used = here.control_plane.now(), _processor_seconds(agent.process.pid)
     # The figure itself: for so many seconds nobody asks for anything.
     await asyncio.sleep(idle)
     used = _processor_seconds(agent.process.pid) - used
@@ -50,15 +50,12 @@ async def _at_rest(here: Place, agent: Agent, idle: float) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _requests(here: Place, since: datetime) -> Counter[str]:
+def _requests(here: Place, since: Moment) -> Counter[str]:
     """What was asked of the API server in the agent's name."""
-    events, _ = here.control_plane.audit()
     return Counter(
         f"{each['verb']} {each['objectRef']['resource']}"
-        for each in events
-        if each["user"]["username"] == here.world.account
-        and each["verb"] != "watch"
-        and datetime.fromisoformat(each["requestReceivedTimestamp"]) >= since
+        for each in here.control_plane.audit(since)
+        if each["user"]["username"] == here.world.account and each["verb"] != "watch"
     )
 
 

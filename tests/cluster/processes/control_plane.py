@@ -6,9 +6,10 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tests.cluster import versions
 from tests.cluster.processes.process import Process, free_port, program
@@ -32,6 +33,13 @@ AUDIT_POLICY = {
 }
 # Nothing here is a real node: these would find every Node object dead, and evict from it.
 ABSENT_CONTROLLERS = "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller"
+
+
+class Moment(NamedTuple):
+    """A place in the audit log before which nothing is of interest, and the time, for what was logged late."""
+
+    offset: int
+    at: datetime
 
 
 class ControlPlane:
@@ -150,22 +158,25 @@ class ControlPlane:
         self._get("/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
         return True
 
-    def audit(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """Return the requests in the audit log from `offset` on, and the offset to go on from.
+    def audit(self, since: Moment) -> list[dict[str, Any]]:
+        """Return the requests that were received since then and are answered.
 
-        Each is a complete `audit.k8s.io/v1` Event: verb, user, objectRef, responseStatus.
+        Each is a complete `audit.k8s.io/v1` Event: verb, user, objectRef, responseStatus. The log is late: what a
+        request changes can be seen by others before it is in there.
         """
         with self.audit_log.open("rb") as log:
-            log.seek(offset)
-            lines, newline, _half = log.read().rpartition(b"\n")
-        return [json.loads(line) for line in lines.splitlines()], offset + len(lines) + len(newline)
+            log.seek(since.offset)
+            lines, _, _half = log.read().rpartition(b"\n")
+        events = (json.loads(line) for line in lines.splitlines())
+        return [each for each in events if datetime.fromisoformat(each["requestReceivedTimestamp"]) >= since.at]
 
-    def audit_end(self) -> int:
-        """The offset from which on requests are new; nothing of a log that may be long is read for it."""
+    def now(self) -> Moment:
+        """This moment; nothing of a log that may be long is read for it."""
+        at = datetime.now(UTC)
         with self.audit_log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(size - (tail := min(size, 2**20)))
-            return size - len(log.read(tail).rpartition(b"\n")[2])
+            return Moment(size - len(log.read(tail).rpartition(b"\n")[2]), at)
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """Go through the whole audit log of a control plane that has ended, which may be long."""

@@ -257,10 +257,10 @@ class Cluster:
     @asynccontextmanager
     async def requests(self) -> AsyncIterator[list[tuple[str, str]]]:
         """Everybody's mutating requests within the block, each with its user."""
-        begin = self.control_plane.audit_end()
+        begin = self.control_plane.now()
         made: list[tuple[str, str]] = []
         yield made
-        requests, _ = self.control_plane.audit(begin)
+        requests = self.control_plane.audit(begin)
         made += [(each["user"]["username"], _described(each)) for each in requests if each["verb"] in MUTATING]
 
     async def set_node(self, name: str, status: Object) -> None:
