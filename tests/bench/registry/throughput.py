@@ -14,11 +14,11 @@ import secrets
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 
@@ -27,8 +27,10 @@ from tests.bench.measure import Figure
 from tests.cluster.processes import RegistryServer
 from tests.integration.pushing import client
 
-ROUNDS: Final = {1: 300, 10: 150, 100: 40}
-"""By size in megabytes: what takes milliseconds is done more often."""
+PROCESSES = 4
+"""Bare processes, one after the other: two of the same program differ by some per cent."""
+ROUNDS: Final = {1: 100, 10: 75, 100: 12}
+"""With each of them, by size in megabytes: what takes milliseconds is done more often."""
 BAR = 95.0
 """Per cent of the bare process's throughput."""
 
@@ -46,12 +48,23 @@ class Configuration:
     directory: str
 
 
+class Turn(NamedTuple):
+    """Seconds of a push and of a pull, on either way."""
+
+    service: tuple[float, float]
+    bare: tuple[float, float]
+
+
 async def figures(asked: Configuration, rounds: Mapping[int, int] = MappingProxyType(ROUNDS)) -> list[Figure]:
     """Throughput through the Service in per cent of the bare process's, by size, of pushes and of pulls."""
-    with _bare(asked) as server:
-        service = Registry(asked.address, asked.port, "https", asked.ca)
-        bare = Registry(server.ip, server.port, "https", asked.ca)
-        return [figure for size, times in rounds.items() for figure in await _compare(service, bare, size, times)]
+    service = Registry(asked.address, asked.port, "https", asked.ca)
+    taken: dict[int, list[Turn]] = {size: [] for size in rounds}
+    for _ in range(PROCESSES):
+        with _bare(asked) as server:
+            bare = Registry(server.ip, server.port, "https", asked.ca)
+            for size, times in rounds.items():
+                taken[size] += await _compare(service, bare, size, times)
+    return [figure for size, turns in taken.items() for figure in _figures(size, turns)]
 
 
 def _bare(asked: Configuration) -> RegistryServer:
@@ -64,30 +77,33 @@ def _bare(asked: Configuration) -> RegistryServer:
     return RegistryServer(directory, tls=tls)
 
 
-async def _compare(service: Registry, bare: Registry, size: int, rounds: int) -> list[Figure]:
+async def _compare(service: Registry, bare: Registry, size: int, rounds: int) -> list[Turn]:
     """The two in turn, so that whatever else the machine does meets both."""
-    pushes: dict[Registry, list[float]] = {service: [], bare: []}
-    pulls: dict[Registry, list[float]] = {service: [], bare: []}
+    turns: list[Turn] = []
     async with client(service, patience=300) as through, client(bare, patience=300) as past:
         for number in range(rounds + 1):
-            order = [(service, through), (bare, past)]
-            for registry, session in reversed(order) if number % 2 else order:
-                content = secrets.token_bytes(size * 10**6)
-                digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-                pushed, pulled = await _push(session, content, digest), await _pull(session, digest, len(content))
-                if number:  # the first of each is to warm up
-                    pushes[registry].append(pushed)
-                    pulls[registry].append(pulled)
-    return [_figure(what, size, taken[service], taken[bare]) for what, taken in (("push", pushes), ("pull", pulls))]
+            first, second = (past, through) if number % 2 else (through, past)
+            seconds = {first: await _seconds(first, size), second: await _seconds(second, size)}
+            if number:  # the first of each is to warm up
+                turns.append(Turn(seconds[through], seconds[past]))
+    return turns
 
 
-def _figure(what: str, size: int, service: Sequence[float], bare: Sequence[float]) -> Figure:
-    # Of the two in one turn, which meet the same machine.
-    ratio = statistics.median(theirs / ours for ours, theirs in zip(service, bare, strict=True))
-    rates = [f"{size / statistics.median(seconds):.0f}" for seconds in (service, bare)]
-    detail = f"median of {len(service)} turns; {' and '.join(rates)} MB/s"
-    name = f"{what} of {size} MB through the Service, of a bare process's throughput"
-    return Figure(name, 100 * ratio, BAR, "%", detail, at_least=True)
+async def _seconds(session: aiohttp.ClientSession, size: int) -> tuple[float, float]:
+    content = secrets.token_bytes(size * 10**6)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return await _push(session, content, digest), await _pull(session, digest, len(content))
+
+
+def _figures(size: int, turns: Sequence[Turn]) -> Iterator[Figure]:
+    for index, what in enumerate(("push", "pull")):
+        service, bare = [turn.service[index] for turn in turns], [turn.bare[index] for turn in turns]
+        # Of the two in one turn, which meet the same machine.
+        ratio = statistics.median(theirs / ours for ours, theirs in zip(service, bare, strict=True))
+        rates = [f"{size / statistics.median(seconds):.0f}" for seconds in (service, bare)]
+        detail = f"median of {len(turns)} turns; {' and '.join(rates)} MB/s"
+        name = f"{what} of {size} MB through the Service, of a bare process's throughput"
+        yield Figure(name, 100 * ratio, BAR, "%", detail, at_least=True)
 
 
 async def _push(session: aiohttp.ClientSession, content: bytes, digest: str) -> float:
