@@ -10,7 +10,7 @@ from tests.kubectl import OPERATOR
 from tests.live_registry import LiveRegistry
 
 # `make soak` takes the long way, which is run before a change of the rollout is called done.
-ROLLOUTS, PULLS = (20, 2000) if os.environ.get("SOAK") else (4, 400)
+ROLLOUTS, PULLS = (20, 2000) if os.environ.get("SOAK") else (2, 200)
 SECOND_TAG = "docker.io/library/registry:other-tag"
 """The registry's image under another name: a rollout for no other reason than that the image is changed."""
 

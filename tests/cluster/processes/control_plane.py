@@ -34,6 +34,9 @@ AUDIT_POLICY = {
 # Nothing here is a real node: these would find every Node object dead, and evict from it.
 ABSENT_CONTROLLERS = "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller"
 
+IN_HASTE = {"GOGC": "400"}
+"""Collect garbage less often: a tenth less of the processor's time in all, for some hundred MB of memory."""
+
 
 class Moment(NamedTuple):
     """A place in the audit log before which nothing is of interest, and the time, for what was logged late."""
@@ -90,6 +93,7 @@ class ControlPlane:
                 "--log-level=warn",
             ],
             log=directory / "etcd.log",
+            env=IN_HASTE,
             ready=lambda: _get(f"{etcd_url}/health"),
         )
         self.apiserver = Process(
@@ -113,6 +117,7 @@ class ControlPlane:
                 *flags,
             ],
             log=directory / "kube-apiserver.log",
+            env=IN_HASTE,
             ready=lambda: self._get("/readyz"),
             grace=2,  # it would wait for the end of every watch
         )
@@ -132,6 +137,7 @@ class ControlPlane:
                 "--kube-api-burst=400",
             ],
             log=directory / "kube-controller-manager.log",
+            env=IN_HASTE,
             ready=self._controllers_work,
         )
 

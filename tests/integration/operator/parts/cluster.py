@@ -79,6 +79,8 @@ class Cluster:
     ) -> None:
         try:
             await self.clear()
+            # Claims are kept, and an operator that starts looks what became of the registry of each.
+            await self.kube._call("DELETE", kinds.CLAIM.path(self.namespace))
         finally:
             for task in self._tasks:
                 task.cancel()
