@@ -67,8 +67,10 @@ _NETWORK = """
 ip link set lo up && ip link add tests type veth peer name nobody && ip link set nobody up &&
 ip addr add 10.200.0.2/24 dev tests && ip link set tests up && ip route add default via 10.200.0.1 && exec "$@"
 """
-ALONE = ("unshare", "--net", "sh", "-c", _NETWORK, "sh")
-"""In front of a command whose processes listen at addresses of their own choice: in a network of its own, with a
+MOUNTING = ("unshare", "--mount")
+"""In front of a command that mounts: wherever it is cut off, its mounts go with it."""
+ALONE = (*MOUNTING, "--net", "sh", "-c", _NETWORK, "sh")
+"""In front of a command whose processes listen at addresses of their own choice, too: in a network of its own, with a
 default route that leads nowhere, they collide with nobody's.
 """
 
@@ -76,7 +78,7 @@ OF_THE_OPERATOR = "tests/integration/operator"
 OWN_CLUSTER = "tests/e2e/test_runtime_config.py"
 
 CHECK = Stage("check", ("make", "--no-print-directory", "check"))
-UNIT = Stage("unit", (*PYTEST, "tests/unit"))
+UNIT = Stage("unit", (*MOUNTING, *PYTEST, "tests/unit"))
 PARTS = Stage("parts", (sys.executable, "-m", "tests.cluster", "parts", "--all"))
 CONTRACT = Stage("contract", (*PYTEST, "tests/contract"))
 CLUSTER = Stage("cluster", (sys.executable, "-m", "tests.cluster", "up"))
