@@ -190,8 +190,8 @@ async def test_it_waits_for_everyone_who_writes(cluster: Cluster) -> None:
     await cluster.ready(SPEC)
     cluster.kubelet.hold(True)
     await ask(cluster, "now")
-    said = await cluster.until_condition(Type.READ_ONLY, "True", "Collecting")
-    assert said.startswith("garbage is collected: pushes are taken again when it is done, or at ")
+    until = "garbage is collected: pushes are taken again when it is done, or at "
+    await cluster.until_condition(Type.READ_ONLY, "True", "Collecting", says=until)
     job = await cluster.get(kinds.JOB, names.collection_job("team"))
     assert job["spec"]["suspend"] is True
     assert await (await cluster.http()).catalog() == []

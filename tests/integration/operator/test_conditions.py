@@ -41,8 +41,9 @@ async def test_a_node_that_does_not_trust(cluster: Cluster) -> None:
     before = (await cluster.registry()).status.conditions
 
     cluster.agents.say("node-b", Reason.CONFIG_PATH_UNSET, "config_path is not set: set it")
-    message = await cluster.until_condition(Type.READY, "False", "NodesNotTrusted")
-    assert message == "1/2 nodes trust it; node-b: ConfigPathUnset: config_path is not set: set it"
+    fix = "1/2 nodes trust it; node-b: ConfigPathUnset: config_path is not set: set it"
+    message = await cluster.until_condition(Type.READY, "False", "NodesNotTrusted", says=fix)
+    assert message == fix
     assert await conditions(cluster) == {
         "Ready": "False NodesNotTrusted",
         "Available": "True Serving",
@@ -68,11 +69,11 @@ async def test_a_node_whose_agent_is_away(cluster: Cluster) -> None:
     """What an agent said last counts only while it is ready to say otherwise."""
     await cluster.ready()
     cluster.agents.set_ready("node-a", ready=False)
-    message = await cluster.until_condition(Type.NODES_TRUSTED, "Unknown", "AgentNotReady")
-    assert message == (
+    fix = (
         "1/2 nodes trust it; node-a: AgentNotReady: its agent is not ready: "
         "kubectl -n private-registry-nodes get pods --field-selector spec.nodeName=node-a"
     )
+    await cluster.until_condition(Type.NODES_TRUSTED, "Unknown", "AgentNotReady", says=fix)
     await cluster.until_condition(Type.READY, "False", "AgentNotReady")
     cluster.agents.set_ready("node-a", ready=True)
     await cluster.until_ready()
@@ -82,8 +83,8 @@ async def test_a_registry_that_is_down(cluster: Cluster) -> None:
     """Nodes keep their trust in a registry that is down, and nothing is claimed of them meanwhile."""
     entry_hash = (await cluster.ready()).status.entry_hash
     await cluster.kubelet.crash("team")
-    message = await cluster.until_condition(Type.STALLED, "True", "PodCannotStart")
-    assert message == "the registry ends with exit code 2 each time it is started: panic: the disk is on fire"
+    why = "the registry ends with exit code 2 each time it is started: panic: the disk is on fire"
+    await cluster.until_condition(Type.STALLED, "True", "PodCannotStart", says=why)
     assert await conditions(cluster) == {
         "Ready": "False PodCannotStart",
         "Available": "False PodCannotStart",

@@ -130,8 +130,7 @@ async def test_a_node_that_lags_behind_is_waited_for(cluster: Cluster) -> None:
         return (await pulls(cluster)).port == names.PULL_PORT
 
     await cluster.until(told, what="the nodes are told of the other port")
-    said = await cluster.until_condition(Type.RECONCILING, "True")
-    assert "every node to pull from port 5002" in said
+    await cluster.until_condition(Type.RECONCILING, "True", says="every node to pull from port 5002")
     assert await (await anyone(cluster)).accepts()
     cluster.agents.agree("node-b")
     await cluster.until_ready()

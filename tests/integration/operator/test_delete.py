@@ -46,8 +46,7 @@ async def test_a_slow_node_is_waited_for(cluster: Cluster) -> None:
     client = await cluster.http()
     cluster.agents.silent.add("node-b")
     await cluster.delete(kinds.PRIVATE_REGISTRY, "team")
-    message = await cluster.until_condition(Type.NODES_TRUSTED, "False", "Deleting")
-    assert "node-b" in message
+    await cluster.until_condition(Type.NODES_TRUSTED, "False", "Deleting", says="node-b")
 
     async def only_one_is_left() -> bool:
         return (await cluster.registry()).status.message == "nodes undo their trust: node-b"

@@ -83,9 +83,8 @@ async def test_two_changes_at_once(cluster: Cluster) -> None:
     await cluster.change({"image": GOOD})
     await cluster.until_condition(Type.RECONCILING, "True", "RollingOut")
     await cluster.change({"storage": {"deleteEnabled": False}})
-    assert await cluster.until_condition(Type.RECONCILING, "True", "Progressing") == (
-        "waiting for the rollout before the next one"
-    )
+    waiting = "waiting for the rollout before the next one"
+    await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting)
     cluster.kubelet.hold(False)
     await cluster.until_ready()
     (pod,) = await cluster.pods()

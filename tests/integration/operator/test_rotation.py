@@ -182,9 +182,9 @@ async def test_a_node_that_lags_is_waited_for(cluster: Cluster) -> None:
     cluster.agents.silent.add("node-b")
     async with Load(cluster) as load:
         before = await rotate(cluster, "with a node that lags")
-        said = await cluster.until_condition(Type.RECONCILING, "True", "Progressing", within=LONG)
         why = "its agent has not answered for the newest entry yet"
-        assert said == f"waiting for nodes to have the next CA: node-b ({why})"
+        waiting = f"waiting for nodes to have the next CA: node-b ({why})"
+        await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting, within=LONG)
         await cluster.until_condition(Type.READY, "True")
         await load.more(20)
         known = await ca(cluster)
@@ -203,8 +203,8 @@ async def test_a_node_that_cannot_write_is_waited_for(cluster: Cluster) -> None:
     await cluster.ready()
     cluster.agents.say("node-b", Reason.FILE_SYSTEM_ERROR, "/etc/containerd/certs.d: no space left on device")
     before = await rotate(cluster, "with a node whose disk is full")
-    said = await cluster.until_condition(Type.RECONCILING, "True", "Progressing", within=LONG)
-    assert said == "waiting for nodes to have the next CA: node-b (FileSystemError)"
+    waiting = "waiting for nodes to have the next CA: node-b (FileSystemError)"
+    await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting, within=LONG)
     assert (await ca(cluster)).current == before.current
     cluster.agents.agree("node-b")
     await until_rotated(cluster, before)
@@ -217,8 +217,8 @@ async def test_a_node_that_is_not_ready_is_passed_over(cluster: Cluster) -> None
     await cluster.set_node("node-b", SILENT)
     try:
         before = await rotate(cluster, "without a node")
-        said = await cluster.until_condition(Type.RECONCILING, "True", "Progressing", within=LONG)
-        assert said.startswith("waiting for nodes to have the next CA: node-b (not ready: at most until ")
+        waiting = "waiting for nodes to have the next CA: node-b (not ready: at most until "
+        await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting, within=LONG)
         after = await until_rotated(cluster, before)
         assert "node-b" in await cluster.until_event("CertificateReplaced")
     finally:
@@ -339,8 +339,8 @@ async def test_a_brought_certificate_is_followed(cluster: Cluster) -> None:
         cluster.agents.silent.add("node-b")
         other = a_certificate(hosts)
         await bring(cluster, other)
-        said = await cluster.until_condition(Type.RECONCILING, "True", "Progressing", within=LONG)
-        assert "waiting for nodes to have the next CA: node-b" in said
+        waiting = "waiting for nodes to have the next CA: node-b"
+        await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting, within=LONG)
         assert set(publish.blocks(await told(cluster))) == {each.strip() for each in (authority.cert_pem, other.ca_pem)}
         await load.more()
         assert (await served(cluster)).cert_pem == same.cert_pem

@@ -97,8 +97,8 @@ async def test_room_by_growth(cluster: Cluster, kubectl: Kubectl) -> None:
     cluster.provisioner.hold_resizing(held=True)
     (command,) = readme.day_two("the disk is filling")
     await asyncio.to_thread(readme.run, kubectl, command, cluster.namespace)
-    message = await cluster.until_condition(Type.RECONCILING, "True", "Progressing")
-    assert message == "waiting for the claim team-data to grow from 64Mi to 40Gi"
+    growing = "waiting for the claim team-data to grow from 64Mi to 40Gi"
+    await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=growing)
     cluster.provisioner.hold_resizing(held=False)
     await cluster.until_event("Writable")
     registry = await cluster.until_ready()
@@ -160,8 +160,8 @@ async def test_a_claim_that_is_being_deleted(cluster: Cluster) -> None:
     await cluster.delete(kinds.PRIVATE_REGISTRY, "team")
     await cluster.until_gone(kinds.PRIVATE_REGISTRY, "team")
     await cluster.create()
-    message = await cluster.until_condition(Type.RECONCILING, "True", "Progressing")
-    assert message == "waiting for the claim team-data, which is being deleted, to be gone"
+    waiting = "waiting for the claim team-data, which is being deleted, to be gone"
+    await cluster.until_condition(Type.RECONCILING, "True", "Progressing", says=waiting)
     await cluster.until_condition(Type.STORAGE_READY, "Unknown", "Provisioning")
     await cluster.kube.merge(kinds.CLAIM, cluster.namespace, "team-data", {"metadata": {"finalizers": None}})
     await cluster.until_ready()

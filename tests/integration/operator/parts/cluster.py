@@ -194,9 +194,16 @@ class Cluster:
         return await self.until(known, what=f"it is known how full the volume of {self.namespace}/{name} is")
 
     async def until_condition(
-        self, kind: Type, status: str, reason: str | None = None, *, name: str = "team", within: float = PATIENCE
+        self,
+        kind: Type,
+        status: str,
+        reason: str | None = None,
+        *,
+        says: str = "",
+        name: str = "team",
+        within: float = PATIENCE,
     ) -> str:
-        """Wait for a condition; return its message."""
+        """Wait for a condition; return its message. `says`: a part of that, where others come on the way to it."""
 
         async def there() -> Condition:
             registry = await self.registry(name)
@@ -204,9 +211,10 @@ class Cluster:
             assert registry.status.observed_generation == registry.generation, registry.status
             assert found, registry.status.conditions
             assert (found.status, found.reason) == (status, reason or found.reason), registry.status.conditions
+            assert says in found.message, registry.status.conditions
             return found
 
-        what = f"{self.namespace}/{name} is {kind}={status} {reason or ''}"
+        what = f"{self.namespace}/{name} is {kind}={status} {reason or ''} {says}".rstrip()
         return (await self.until(there, within=within, what=what)).message
 
     async def until_gone(
