@@ -163,8 +163,8 @@ def _container(registry: PrivateRegistry, name: str, image: str, file: str) -> d
         # The entrypoints of the published images differ; the program is in the path of all of them.
         "command": ["registry", "serve", f"{DIRECTORY}/{file}"],
         "env": [
-            # Go collects its garbage when the heap has doubled, and a registry's is a few MB. At three times that,
-            # pulls are faster for little memory (`make bench PART=throughput`, `PART=memory`).
+            # By itself Go collects its garbage once the heap has doubled, and a registry's is a few MB. Once it has
+            # tripled, pulls are faster for little memory (`make bench PART=throughput`, `PART=memory`).
             {"name": "GOGC", "value": "200"},
             # Distribution 3 would otherwise send traces to a collector on localhost, and log that there is none.
             {"name": "OTEL_TRACES_EXPORTER", "value": "none"},
